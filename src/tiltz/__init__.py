@@ -1,0 +1,3 @@
+"""The normalization factor of a reward-weighted policy, computed properly."""
+
+__version__ = "0.1.0"

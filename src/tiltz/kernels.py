@@ -1,0 +1,230 @@
+"""Reductions over many prompts and betas at once: log Z, its moments and the spread of its weights.
+
+Groups are runs of consecutive rows, betas vary fastest over whole groups; nothing here knows what the rows mean.
+
+Every quantity is a sum of terms of one sign in the log-ratio ``x = log(tilted / reference)``, so that a KL of 1e-16
+at a huge beta keeps its digits:  KL(tilted || reference) = E_ref[x e^x - e^x + 1],  KL(reference || tilted) =
+E_ref[e^x - 1 - x],  relative variance of the weights = E_ref[(e^x - 1)^2].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numpy.polynomial.polynomial import polyval
+
+Floats = npt.NDArray[np.float64]
+
+_BLOCK = 1 << 18  # rows x betas worked on at once: a few megabytes, which stay in the cache
+_SERIES_END = 20  # for |x| <= 1 the next term is below one unit in the last place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Rows of one kind of evidence, grouped.
+
+    Attributes
+    ----------
+    reward : array, shape (n_rows,)
+        ``-inf`` is a weight of zero.
+    log_mass : array, shape (n_rows,)
+        Log of the reference mass that a row stands for, in nats: ``log_ref``, or log weight minus log n.
+    log_count : array, shape (n_groups,) or None
+        Log of the number of samples per group; None if the rows are outcomes with known mass.
+    start : int array, shape (n_groups + 1,)
+        Group g is rows ``start[g]:start[g + 1]``; none is empty.
+    normalised : bool
+        Whether the masses of every group sum to 1 by definition (all but importance weights).
+    """
+
+    reward: Floats
+    log_mass: Floats
+    log_count: Floats | None
+    start: npt.NDArray[np.int64]
+    normalised: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reduced:
+    """What one pass returns; arrays of shape (n_groups, n_betas)."""
+
+    log_z: Floats  # nats
+    soft_value: Floats  # reward
+    relative_variance: Floats  # of the weights under the reference (samples: of the n weights, divisor n)
+    largest_share: Floats  # largest of the self-normalised weights
+    mean_reward: Floats | None = None
+    kl: Floats | None = None  # mean_reward / beta - log_z
+    kl_reverse: Floats | None = None  # log_z - E_ref[reward] / beta
+
+
+def reduce_groups(columns: Columns, beta: Floats, *, moments: bool = False) -> Reduced:
+    """Reduce every group at every beta.
+
+    Parameters
+    ----------
+    columns : Columns
+        The rows.
+    beta : array, shape (1 or n_groups, n_betas)
+        Positive and finite.
+    moments : bool
+        Whether to compute ``mean_reward``, ``kl`` and ``kl_reverse`` too.
+    """
+    n_groups = len(columns.start) - 1
+    beta = np.broadcast_to(beta, (n_groups, beta.shape[1]))
+    names = ["log_z", "soft_value", "relative_variance", "largest_share"]
+    names += ["mean_reward", "kl", "kl_reverse"] if moments else []
+    out = {name: np.empty(beta.shape) for name in names}
+    with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+        for groups, block, block_beta in _blocks(columns, beta):
+            tilt = _Tilt(block, block_beta)
+            for name in names:
+                out[name][groups] = getattr(tilt, name)().T
+    return Reduced(**out)
+
+
+def log_ratios(columns: Columns, beta: Floats) -> tuple[Floats, Floats]:
+    """Return log tilted probabilities and ``log(tilted / reference)``, each of shape (n_rows, n_betas).
+
+    The first sum to 1 over a group, whatever the total mass is.
+    """
+    n_groups = len(columns.start) - 1
+    beta = np.broadcast_to(beta, (n_groups, beta.shape[1]))
+    log_prob = np.empty((len(columns.reward), beta.shape[1]))
+    log_ratio = np.empty_like(log_prob)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+        for groups, block, block_beta in _blocks(columns, beta):
+            tilt = _Tilt(block, block_beta)
+            rows = slice(columns.start[groups.start], columns.start[groups.stop])
+            log_prob[rows], log_ratio[rows] = tilt.log_tilted.T, tilt.x.T
+    return log_prob, log_ratio
+
+
+def _blocks(columns: Columns, beta: Floats) -> Iterator[tuple[slice, Columns, Floats]]:
+    """Cut the groups into blocks of at most ``_BLOCK`` elements (one group at least)."""
+    start = columns.start
+    first, n_groups = 0, len(start) - 1
+    rows = max(_BLOCK // beta.shape[1], 1)
+    while first < n_groups:
+        last = max(int(np.searchsorted(start, start[first] + rows, side="right")) - 1, first + 1)
+        groups, cut = slice(first, last), slice(start[first], start[last])
+        block = Columns(
+            reward=columns.reward[cut],
+            log_mass=columns.log_mass[cut],
+            log_count=None if columns.log_count is None else columns.log_count[groups],
+            start=start[first : last + 1] - start[first],
+            normalised=columns.normalised,
+        )
+        yield groups, block, beta[groups]
+        first = last
+
+
+class _Tilt:
+    """The tilted distributions of one block, as arrays of shape (n_betas, rows or groups).
+
+    Two centres are in use. Where no reward lies more than one beta above the mean, the mean is subtracted and
+    log Z is a log1p: exact to the last digit for large beta. Elsewhere the largest score is subtracted.
+    """
+
+    def __init__(self, block: Columns, beta: Floats) -> None:
+        self.block, self.beta = block, np.ascontiguousarray(beta.T)
+        self.size = np.diff(block.start)
+        self.occurs = block.log_mass > -np.inf
+        self.possible = self.occurs & (block.reward > -np.inf)
+        self.reward = np.where(self.possible, block.reward, 0.0)
+        self.mass = np.exp(block.log_mass)
+        highest = self._max(np.where(self.possible, block.reward, -np.inf))
+        self.none_possible = highest == -np.inf
+        highest = np.where(self.none_possible, 0.0, highest)
+        self.centre = np.broadcast_to(highest, self.beta.shape)
+        small = np.False_
+        if block.normalised:
+            below = np.where(self.possible, self.mass * (self.reward - self._rows(highest)), 0.0)
+            mean = highest + self._sum(below) / self._sum(self.mass)
+            small = (highest - mean <= self.beta) & (self._sum(self.occurs & ~self.possible) == 0)
+            self.centre = np.where(small, mean, highest)
+        gain = (self.reward - self._rows(self.centre)) / self._rows(self.beta)
+        self.gain = np.where(self.possible, gain, -np.inf)
+        self.log_gain = self._log_total()
+        if np.any(small):
+            self.log_gain = np.where(small, self._log1p_total(), self.log_gain)
+        self.x = np.where(self.possible, self.gain - self._rows(self.log_gain), -np.inf)
+        self.log_tilted = np.where(self.possible, block.log_mass + self.x, -np.inf)
+        self.tilted = np.exp(self.log_tilted)
+
+    def log_z(self) -> Floats:
+        return np.where(self.none_possible, -np.inf, self.centre / self.beta + self.log_gain)
+
+    def soft_value(self) -> Floats:
+        return np.where(self.none_possible, -np.inf, self.centre + self.beta * self.log_gain)
+
+    def largest_share(self) -> Floats:
+        return self._max(self.tilted)
+
+    def relative_variance(self) -> Floats:
+        if self.block.log_count is None:
+            mass, x = self.mass, self.x
+        else:
+            log_count = self._rows(self.block.log_count)
+            mass, x = np.exp(-log_count), self.log_tilted + log_count
+        near = mass * np.expm1(np.minimum(x, 1.0)) ** 2
+        far = np.exp(self.log_tilted + x) - 2 * self.tilted + mass
+        total = self._sum(np.where(x < 1.0, near, far))
+        return np.where(self.none_possible, np.inf, total)
+
+    def mean_reward(self) -> Floats:
+        offset = np.where(self.tilted > 0, self.reward - self._rows(self.centre), 0.0) * self.tilted
+        return np.where(self.none_possible, np.nan, self.centre + self._sum(offset) / self._sum(self.tilted))
+
+    def kl(self) -> Floats:
+        gain = np.where(self.tilted > 0, self.tilted * self.x, 0.0)
+        if self.block.normalised:
+            near = self.mass * _x_exp_minus_expm1(np.clip(self.x, -1.0, 1.0))
+            gain = np.where(np.abs(self.x) < 1.0, near, gain - self.tilted + self.mass)
+        return np.where(self.none_possible, np.nan, self._sum(gain))
+
+    def kl_reverse(self) -> Floats:
+        loss = np.where(self.occurs, -self.mass * self.x, 0.0)
+        if self.block.normalised:
+            near = self.mass * _expm1_minus_x(np.clip(self.x, -1.0, 1.0))
+            loss = np.where(np.abs(self.x) < 1.0, near, loss + self.tilted - self.mass)
+        return np.where(self.none_possible, np.nan, self._sum(loss) / self._sum(self.mass))
+
+    def _log1p_total(self) -> Floats:
+        """Log of the total weight, where no weight is far above the mean one."""
+        return np.log1p(self._sum(self.mass * np.expm1(np.where(self.possible, self.gain, 0.0))))
+
+    def _log_total(self) -> Floats:
+        """Log of the total weight, for weights of any size."""
+        score = self.block.log_mass + self.gain
+        top = self._max(score)
+        top = np.where(np.isfinite(top), top, 0.0)
+        return top + np.log(self._sum(np.exp(score - self._rows(top))))
+
+    def _rows(self, per_group: Any) -> Any:
+        return np.repeat(per_group, self.size, axis=-1)
+
+    def _sum(self, rows: Any) -> Any:
+        return np.add.reduceat(rows, self.block.start[:-1], axis=-1, dtype=np.float64)
+
+    def _max(self, rows: Any) -> Any:
+        return np.maximum.reduceat(rows, self.block.start[:-1], axis=-1)
+
+
+# Power series over x^2, for |x| <= 1, where the closed forms cancel.
+_EXPM1_MINUS_X = np.array([1 / math.factorial(k) for k in range(2, _SERIES_END)])
+_X_EXP_MINUS_EXPM1 = np.array([(k - 1) / math.factorial(k) for k in range(2, _SERIES_END)])
+
+
+def _expm1_minus_x(x: Floats) -> Floats:
+    """Return e^x - 1 - x for |x| <= 1."""
+    return x * x * polyval(x, _EXPM1_MINUS_X)
+
+
+def _x_exp_minus_expm1(x: Floats) -> Floats:
+    """Return x e^x - e^x + 1 for |x| <= 1."""
+    return x * x * polyval(x, _X_EXP_MINUS_EXPM1)
