@@ -104,6 +104,14 @@ def log_ratios(columns: Columns, beta: Floats) -> tuple[Floats, Floats]:
     return log_prob, log_ratio
 
 
+def reward_spread(columns: Columns) -> Floats:
+    """Return the largest minus the smallest finite reward of each group, 0 where there is none."""
+    first = columns.start[:-1]
+    highest = np.maximum.reduceat(columns.reward, first)
+    lowest = np.minimum.reduceat(np.where(columns.reward > -np.inf, columns.reward, np.inf), first)
+    return np.where(lowest < highest, highest - np.where(lowest < highest, lowest, 0.0), 0.0)
+
+
 def _blocks(columns: Columns, beta: Floats) -> Iterator[tuple[slice, Columns, Floats]]:
     """Cut the groups into blocks of at most ``_BLOCK`` elements (one group at least)."""
     start = columns.start

@@ -1,0 +1,238 @@
+"""The beta for a budget: a KL to spend, or a mean reward to reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tiltz.errors import InputError
+from tiltz.inference.estimate import checked_level
+from tiltz.inference.intervals import normal_quantile
+from tiltz.kernels import Columns, Reduced, log_ratios, reduce_groups, reward_spread
+from tiltz.outcomes import Outcomes
+from tiltz.text import count, number, one_line
+
+Floats = npt.NDArray[np.float64]
+
+_REACH = 1e12  # betas are sought within this factor of the spread of the rewards
+_BISECTIONS = 100  # of 24 decades on the log scale: to the last digit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class BetaChoice:
+    """The beta that meets a target.
+
+    Attributes
+    ----------
+    beta, lo, hi : array, shape (n_prompts,), or (1,) for the mean over prompts
+        KL coefficient and its limits, in reward per nat; NaN where the target cannot be met. Exact tables have
+        ``lo == beta == hi``; for samples the limits are large-sample ones (approximate).
+    flags : tuple of tuple of str
+        Per entry: ``"unattainable"`` (even the best rows fall short of the target) or ``"below_reference"`` (the
+        reference alone exceeds it).
+    prompt : array
+        Labels of the entries; empty for the mean over prompts.
+    target : str
+        What was asked for.
+    """
+
+    beta: Floats
+    lo: Floats
+    hi: Floats
+    flags: tuple[tuple[str, ...], ...]
+    prompt: npt.NDArray[Any]
+    target: str
+
+    def __float__(self) -> float:
+        if self.beta.size != 1:
+            raise InputError(f"float() needs one entry; this choice has {len(self.beta)}. Read .beta instead.")
+        return float(self.beta[0])
+
+    def __repr__(self) -> str:
+        labels = [one_line(label)[:40] for label in self.prompt] or ["mean over prompts"]
+        lines = [
+            f"  {label}: beta {number(beta)} [{number(lo)}, {number(hi)}] {' '.join(flags)}".rstrip()
+            for label, beta, lo, hi, flags in zip(labels[:10], self.beta, self.lo, self.hi, self.flags, strict=False)
+        ]
+        more = [f"  ... {count(len(labels) - 10, 'more prompt')}"] if len(labels) > 10 else []
+        return "\n".join([f"BetaChoice for {self.target}", *lines, *more])
+
+
+def beta_for_kl(
+    outcomes: Outcomes, kl: float, *, per: Literal["prompt", "mean"] = "prompt", level: float = 0.95
+) -> BetaChoice:
+    """Return the beta at which the tilted policy is so far from the reference.
+
+    Parameters
+    ----------
+    outcomes : Outcomes
+        Complete or sampled.
+    kl : float
+        KL(tilted || reference) to spend, > 0, in nats.
+    per : {"prompt", "mean"}
+        One beta for each prompt, or one for all at which the mean KL over prompts is ``kl``.
+    level : float, default 0.95
+        Confidence level of the limits.
+
+    Returns
+    -------
+    BetaChoice
+        NaN and a flag for prompts whose rows cannot reach ``kl``: of n samples the KL is at most log n.
+
+    Raises
+    ------
+    InputError
+        If no prompt can reach ``kl``, or the table is partial.
+
+    Examples
+    --------
+    >>> import numpy as np, tiltz
+    >>> table = tiltz.Outcomes.complete(np.log([0.5, 0.5]), [0.0, 1.0])
+    >>> choice = tiltz.beta_for_kl(table, 0.1)
+    >>> round(float(choice), 4), tiltz.tilt(table, float(choice)).kl.round(12)
+    (1.0706, array([[0.1]]))
+    """
+    if not 0 < kl < np.inf:
+        raise InputError(f"kl must be a positive number of nats; found {kl!r}.")
+
+    def influence(share: Floats, reward: Floats, mean: Floats, beta: Floats) -> Floats:
+        return share * (reward - mean) / beta - (share - 1)
+
+    return _choose(outcomes, "kl", kl, per, level, f"KL {number(kl)} nats", influence)
+
+
+def beta_for_reward(
+    outcomes: Outcomes, reward: float, *, per: Literal["prompt", "mean"] = "prompt", level: float = 0.95
+) -> BetaChoice:
+    """Return the beta at which the tilted policy has this mean reward.
+
+    Parameters
+    ----------
+    outcomes : Outcomes
+        Complete or sampled.
+    reward : float
+        Tilted mean reward to reach, between the reference's mean and the largest reward.
+    per : {"prompt", "mean"}
+        One beta for each prompt, or one for all at which the mean over prompts is ``reward``.
+    level : float, default 0.95
+        Confidence level of the limits.
+
+    Returns
+    -------
+    BetaChoice
+        NaN and a flag for prompts whose rewards cannot average to ``reward`` under any tilt.
+
+    Raises
+    ------
+    InputError
+        If no prompt can reach ``reward``, or the table is partial.
+
+    Examples
+    --------
+    >>> import numpy as np, tiltz
+    >>> table = tiltz.Outcomes.complete(np.log([0.5, 0.5]), [0.0, 1.0])
+    >>> round(float(tiltz.beta_for_reward(table, 0.75)), 6)
+    0.910239
+    """
+    if not np.isfinite(reward):
+        raise InputError(f"reward must be a finite number; found {reward!r}.")
+
+    def influence(share: Floats, rewards: Floats, mean: Floats, beta: Floats) -> Floats:
+        return share * (rewards - mean)
+
+    return _choose(outcomes, "mean_reward", reward, per, level, f"mean reward {number(reward)}", influence)
+
+
+def _choose(
+    outcomes: Outcomes,
+    quantity: str,
+    target: float,
+    per: str,
+    level: float,
+    described: str,
+    influence: Callable[[Floats, Floats, Floats, Floats], Floats],
+) -> BetaChoice:
+    checked_level(level)
+    if per not in ("prompt", "mean"):
+        raise InputError(f"per must be 'prompt' or 'mean'; found {per!r}.")
+    if outcomes.evidence == "partial":
+        raise InputError(
+            "a beta for a budget needs a complete or sampled table; the unlisted outcomes of a partial one leave the "
+            "tilted policy open."
+        )
+    columns = outcomes.columns()
+    spread = reward_spread(columns)
+    spread = np.where(spread > 0, spread, 1.0)
+    if per == "mean":
+        spread = np.full_like(spread, np.max(spread))
+
+    def value(beta: Floats) -> Floats:
+        values = getattr(reduce_groups(columns, beta[:, None], moments=True), quantity)[:, 0]
+        return np.full_like(values, np.mean(values)) if per == "mean" else values
+
+    top, bottom = value(spread / _REACH), value(spread * _REACH)
+    falls_short, exceeds = ~(top > target), bottom >= target
+    if np.all(falls_short | exceeds):
+        end = f"at most {number(np.nanmax(top), 6)}" if np.any(falls_short) else f"at least {number(np.nanmin(bottom), 6)}"
+        raise InputError(
+            f"no beta gives {described}: these rows allow {end}"
+            + (". Draw more samples, or ask for less." if np.any(falls_short) else ", which the reference alone gives.")
+        )
+    beta = _bisect(value, spread, target)
+    half = np.zeros_like(beta)
+    if outcomes.evidence == "sampled":
+        half = normal_quantile(level) * _log_beta_error(columns, beta, quantity, per, influence)
+    with np.errstate(over="ignore"):
+        found = np.stack([beta, beta * np.exp(-half), beta * np.exp(half)])
+    found[:, falls_short | exceeds] = np.nan
+    found[1:, np.isnan(found[1])] = np.nan
+    flags = tuple(
+        ("unattainable",) if short else ("below_reference",) if above else ()
+        for short, above in zip(falls_short, exceeds, strict=True)
+    )
+    keep = slice(0, 1) if per == "mean" else slice(None)
+    labels = outcomes.prompt[:0] if per == "mean" else outcomes.prompt
+    beta, lo, hi = found[:, keep]
+    return BetaChoice(beta=beta, lo=lo, hi=hi, flags=flags[keep], prompt=labels, target=described)
+
+
+def _bisect(value: Callable[[Floats], Floats], spread: Floats, target: float) -> Floats:
+    """Return where a quantity that falls with beta crosses the target, on the log scale."""
+    below, above = np.log(spread / _REACH), np.log(spread * _REACH)
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * (below + above)
+        too_high = value(np.exp(middle)) > target
+        below, above = np.where(too_high, middle, below), np.where(too_high, above, middle)
+    return np.exp(0.5 * (below + above))
+
+
+def _log_beta_error(
+    columns: Columns,
+    beta: Floats,
+    quantity: str,
+    per: str,
+    influence: Callable[[Floats, Floats, Floats, Floats], Floats],
+) -> Floats:
+    """Return standard errors of log beta, by the delta method on the quantity that was solved for.
+
+    For the mean over prompts the spread of the prompts' values holds both sources of variance.
+    """
+    first, n = columns.start[:-1], np.diff(columns.start)
+    reduced: Reduced = reduce_groups(columns, beta[:, None], moments=True)
+    prob = np.exp(log_ratios(columns, beta[:, None])[0][:, 0])
+    assert reduced.mean_reward is not None
+    mean = np.repeat(reduced.mean_reward[:, 0], n)
+    reward = np.where(prob > 0, columns.reward, mean)
+    variance = np.add.reduceat(prob * (reward - mean) ** 2, first)
+    slope = variance / beta if quantity == "mean_reward" else variance / beta**2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if per == "mean" and len(n) > 1:
+            error = np.std(getattr(reduced, quantity)[:, 0], ddof=1) / np.sqrt(len(n))
+            return np.broadcast_to(error / np.mean(slope), beta.shape)
+        scores = influence(np.repeat(n, n) * prob, reward, mean, np.repeat(beta, n))
+        error = np.sqrt(np.add.reduceat(scores**2, first) / np.maximum(n - 1, 1) / n)
+        return error / slope

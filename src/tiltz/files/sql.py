@@ -1,0 +1,70 @@
+"""A DuckDB connection, and names and values quoted for it."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+
+import duckdb
+
+_WHERE_IN_QUERY = re.compile(r"\n\s*\nLINE \d+:.*", re.DOTALL)
+_KIND = re.compile(r"^[A-Za-z ]*(Error|Exception): ")
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """Return a private in-memory database that keeps row order and spills to the temporary folder."""
+    spill = os.path.join(tempfile.gettempdir(), f"tiltz-duckdb-{os.getpid()}")
+    return duckdb.connect(
+        config={
+            "temp_directory": spill,
+            "preserve_insertion_order": True,
+            "autoinstall_known_extensions": False,
+            "python_enable_replacements": False,
+        }
+    )
+
+
+def identifier(name: str) -> str:
+    """Quote a column or table name for SQL.
+
+    Parameters
+    ----------
+    name : str
+        Any text.
+
+    Returns
+    -------
+    str
+        The name in double quotes, with quotes inside doubled.
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Quote a text value for SQL.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    str
+        The text in single quotes, with quotes inside doubled.
+    """
+    return "'" + text.replace("'", "''") + "'"
+
+
+def verbatim(file: str) -> str:
+    """Return a file name in which DuckDB sees no pattern."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in file)
+
+
+def reason(error: Exception) -> str:
+    """Return what an engine's error says, on one line, without the query it happened in."""
+    text = _KIND.sub("", _WHERE_IN_QUERY.sub("", str(error)).strip())
+    first, *more = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
+    expected = [line for line in more if line.startswith("Expected")]
+    return ", ".join([first, *expected])[:300].rstrip(".")

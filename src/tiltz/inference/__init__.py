@@ -1,0 +1,7 @@
+"""From a table to estimates of log Z with intervals, kinds and flags."""
+
+from tiltz.inference.estimate import estimate
+from tiltz.inference.overall import Overall
+from tiltz.inference.result import Estimate
+
+__all__ = ["Estimate", "Overall", "estimate"]

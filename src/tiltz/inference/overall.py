@@ -1,0 +1,114 @@
+"""One number over prompts: the mean soft value, of the prompt population or of these prompts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tiltz.inference.intervals import normal_quantile
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Overall:
+    """Mean soft value over prompts, per beta.
+
+    Attributes
+    ----------
+    soft_value, lo, hi : array, shape (n_betas,)
+        In units of reward.
+    n_prompts : int
+        Prompts averaged over.
+    n_unbounded : int array, shape (n_betas,)
+        Prompts without an upper bound; one is enough to make ``hi`` infinite.
+    kind : array of str, shape (n_betas,)
+        What the interval can promise.
+    over : {"population", "these prompts"}
+        Whether the prompts stand for others like them.
+    """
+
+    soft_value: Floats
+    lo: Floats
+    hi: Floats
+    n_prompts: int
+    n_unbounded: npt.NDArray[np.int64]
+    kind: npt.NDArray[Any]
+    over: str
+
+
+def over_population(soft_value: Floats, upper: Floats, kind: npt.NDArray[Any], level: float) -> Overall:
+    """Return the mean soft value of the population that the prompts are drawn from.
+
+    Parameters
+    ----------
+    soft_value, upper : array, shape (n_prompts, n_betas)
+        Points and upper limits, in units of reward.
+    kind : array of str, shape (n_prompts, n_betas)
+        Kinds of the cells.
+    level : float
+        Confidence level.
+
+    Notes
+    -----
+    The lower limit rests on the points: their spread already holds both sources of variance and their bias is
+    downward. The upper limit rests on the upper limits, because the bias of the points does not average out.
+    One prompt says nothing about others: its interval is infinite.
+    """
+    m, mean = _mean(soft_value)
+    _, mean_upper = _mean(upper)
+    reach = normal_quantile(level) / np.sqrt(m)
+    with np.errstate(invalid="ignore"):
+        lo = mean - reach * _spread(soft_value)
+        hi = mean_upper + reach * _spread(upper)
+    unbounded = np.isposinf(upper).sum(axis=0)
+    hi = np.where(unbounded > 0, np.inf, np.where(np.isnan(hi) & ~np.isnan(mean_upper), np.inf, hi))
+    lo = np.where(np.isnan(lo), -np.inf, lo)
+    points = np.all(kind == "point", axis=0)
+    return Overall(
+        soft_value=mean,
+        lo=np.where(points, np.nan, lo),
+        hi=np.where(points, np.nan, hi),
+        n_prompts=m,
+        n_unbounded=unbounded,
+        kind=np.where(points, "point", np.where(np.isposinf(hi), "lower-only", "approximate")),
+        over="population",
+    )
+
+
+def over_these(soft_value: Floats, lower: Floats, upper: Floats, kind: npt.NDArray[Any]) -> Overall:
+    """Return the mean soft value of just these prompts.
+
+    Notes
+    -----
+    The limits are the means of the cells' limits: exact or certified where the cells hold for sure (complete and
+    partial tables), and conservative for many sampled prompts, whose errors partly cancel.
+    """
+    m, mean = _mean(soft_value)
+    (_, lo), (_, hi) = _mean(lower), _mean(upper)
+    unbounded = np.isposinf(upper).sum(axis=0)
+    alike = np.all(kind == kind[:1], axis=0) & (np.isin(kind[0], ("exact", "point")) | (m == 1))
+    return Overall(
+        soft_value=mean,
+        lo=lo,
+        hi=hi,
+        n_prompts=m,
+        n_unbounded=unbounded,
+        kind=np.where(alike, kind[0], np.where(unbounded > 0, "lower-only", "approximate")),
+        over="these prompts",
+    )
+
+
+def _mean(values: Floats) -> tuple[int, Floats]:
+    with np.errstate(invalid="ignore"):
+        return len(values), np.mean(values, axis=0)
+
+
+def _spread(values: Floats) -> Floats:
+    """Return the standard deviation over prompts; infinite for one prompt."""
+    if len(values) == 1:
+        return np.full(values.shape[1], np.inf)
+    return np.std(values, axis=0, ddof=1)

@@ -1,0 +1,563 @@
+"""The table at which everything meets: rewards, log-weights, and the prompt that each row belongs to.
+
+A source fills it, a use reads it; neither knows of the other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from tiltz.errors import InputError
+from tiltz.facts import TableFacts
+from tiltz.grouping import Groups, group_rows
+from tiltz.kernels import Columns
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+MASS_TOLERANCE = 1e-9
+"""How far the reference mass of a complete table may be from 1 without ``renormalise``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Outcomes:
+    """Outcomes of one or many prompts, and what kind of evidence they are.
+
+    Make one with :meth:`complete`, :meth:`partial`, :meth:`sampled` or :func:`tiltz.read`; arrays are copied and
+    read-only, rows stay in the order given.
+
+    Attributes
+    ----------
+    evidence : {"complete", "partial", "sampled"}
+        Whether the rows are the whole domain, a part of it with known mass, or draws.
+    reward : array, shape (n_rows,)
+        Rewards; ``-inf`` is a hard constraint.
+    log_weight : array, shape (n_rows,)
+        In nats. Complete and partial: ``log_ref``. Sampled: ``log_ref - log_proposal``, 0 for reference draws.
+    groups : Groups
+        Which rows belong to which prompt (and step).
+    row : int array, shape (n_rows,)
+        Index of each row into ``source``.
+    drawn_from : str
+        The sampler's name, for summaries.
+    stopping : {"fixed", "adaptive"}
+        Whether the number of samples was fixed before looking at the rewards.
+    reward_range, reward_values : tuple of float or None
+        What was declared about every possible reward, seen or not.
+    log_missing : array, shape (n_prompts,) or None
+        Partial: log of the reference mass of the unlisted outcomes, in nats.
+    remainder : Outcomes or None
+        Partial: draws from the unlisted outcomes.
+    facts : TableFacts
+        What the whole table shows, kept when prompts are selected.
+    source : object or None
+        Where text and metadata of the rows live.
+    """
+
+    evidence: Literal["complete", "partial", "sampled"]
+    reward: Floats
+    log_weight: Floats
+    groups: Groups
+    row: Ints
+    drawn_from: str = "reference"
+    stopping: Literal["fixed", "adaptive"] = "fixed"
+    reward_range: tuple[float, float] | None = None
+    reward_values: tuple[float, ...] | None = None
+    log_missing: Floats | None = None
+    remainder: Outcomes | None = None
+    facts: TableFacts
+    source: Any = None
+
+    @classmethod
+    def complete(
+        cls,
+        log_ref: npt.ArrayLike,
+        reward: npt.ArrayLike,
+        *,
+        prompt: Any = None,
+        renormalise: bool = False,
+        source: Any = None,
+    ) -> Self:
+        """Return a table whose rows are the whole domain of each prompt.
+
+        Parameters
+        ----------
+        log_ref : array_like, shape (n_rows,) or (n_prompts, n_outcomes)
+            Log-probabilities under the reference, in nats, summing to mass 1 for each prompt.
+        reward : array_like
+            Rewards, same shape.
+        prompt : array_like, optional
+            Label of each row (1-D) or of each prompt (2-D): strings or integers.
+        renormalise : bool, default False
+            Divide by the total mass instead of refusing one that is not 1.
+        source : object, optional
+            Where the rows came from.
+
+        Returns
+        -------
+        Outcomes
+            With ``log_weight`` normalised, so that a mass within 1e-9 of 1 is exactly 1.
+
+        Raises
+        ------
+        InputError
+            If the mass of a prompt differs from 1 by more than 1e-9 and ``renormalise`` is not set, or a
+            value is not legal.
+
+        Examples
+        --------
+        >>> import numpy as np, tiltz
+        >>> table = tiltz.Outcomes.complete(np.log([0.6, 0.4]), [2.0, 1.0])
+        >>> float(np.exp(float(tiltz.estimate(table, beta=1.0)))).__round__(4)
+        5.5207
+        """
+        reward, log_ref, prompt = _rows(reward=reward, log_ref=log_ref, prompt=prompt)
+        groups = group_rows(prompt)
+        _check_rewards(reward, groups)
+        _check_log_probs(log_ref, groups, "log_ref")
+        log_mass = _log_mass(log_ref, groups)
+        with np.errstate(over="ignore"):
+            off = np.abs(np.expm1(log_mass))
+        if not renormalise and np.any(off > MASS_TOLERANCE):
+            worst = int(np.argmax(off > MASS_TOLERANCE))
+            raise InputError(
+                f"the outcomes of a complete table must have reference mass 1 within {MASS_TOLERANCE:g}; those of "
+                f"{groups.name(worst)} have mass {math.exp(min(log_mass[worst], 700.0)):.12g}. If they are a part of "
+                "the domain, use Outcomes.partial; if log_ref is unnormalised, pass renormalise=True."
+            )
+        if np.any(log_mass == -np.inf):
+            empty = groups.name(int(np.argmax(log_mass == -np.inf)))
+            raise InputError(f"at least one outcome must have reference mass above 0; {empty} has none.")
+        return cls(
+            evidence="complete",
+            reward=_frozen(reward),
+            log_weight=_frozen(log_ref - log_mass[groups.of_row]),
+            groups=groups,
+            row=_frozen(np.arange(len(reward))),
+            facts=TableFacts.of(reward, groups),
+            source=source,
+        )
+
+    @classmethod
+    def partial(
+        cls,
+        log_ref: npt.ArrayLike,
+        reward: npt.ArrayLike,
+        *,
+        reward_range: tuple[float, float],
+        prompt: Any = None,
+        log_missing: npt.ArrayLike | None = None,
+        remainder: Outcomes | None = None,
+        source: Any = None,
+    ) -> Self:
+        """Return a table of distinct outcomes whose reference mass sums to less than 1.
+
+        Parameters
+        ----------
+        log_ref : array_like, shape (n_rows,) or (n_prompts, n_outcomes)
+            Log-probabilities under the reference, in nats.
+        reward : array_like
+            Rewards, same shape.
+        reward_range : (float, float)
+            Lowest and highest reward that any outcome can have, listed or not.
+        prompt : array_like, optional
+            Label of each row (1-D) or of each prompt (2-D): strings or integers.
+        log_missing : array_like, shape (n_prompts,), optional
+            Log of the mass of the unlisted outcomes, in nats, in the order in which the prompts first appear.
+            Worth giving where it is small, since 1 minus the listed mass cancels.
+        remainder : Outcomes, optional
+            Draws from the reference restricted to the unlisted outcomes, for the same prompts.
+        source : object, optional
+            Where the rows came from.
+
+        Returns
+        -------
+        Outcomes
+            Whose log Z has certified bounds: listed mass, plus missing mass times the reward range.
+
+        Raises
+        ------
+        InputError
+            If the listed mass of a prompt exceeds 1, a reward is outside ``reward_range``, or a value is not
+            legal.
+        """
+        reward, log_ref, prompt = _rows(reward=reward, log_ref=log_ref, prompt=prompt)
+        groups = group_rows(prompt)
+        _check_rewards(reward, groups)
+        _check_log_probs(log_ref, groups, "log_ref")
+        declared = checked_range(reward_range)
+        check_declared(reward, groups, declared, None)
+        log_listed = _log_mass(log_ref, groups)
+        missing = _missing_mass(log_listed, groups, log_missing)
+        log_total = np.logaddexp(log_listed, missing)
+        if remainder is not None:
+            _check_remainder(remainder, groups)
+        return cls(
+            evidence="partial",
+            reward=_frozen(reward),
+            log_weight=_frozen(log_ref - log_total[groups.of_row]),
+            groups=groups,
+            row=_frozen(np.arange(len(reward))),
+            reward_range=declared,
+            log_missing=_frozen(missing - log_total),
+            remainder=remainder,
+            facts=TableFacts.of(reward, groups),
+            source=source,
+        )
+
+    @classmethod
+    def sampled(
+        cls,
+        reward: npt.ArrayLike,
+        *,
+        prompt: Any = None,
+        step: npt.ArrayLike | None = None,
+        log_ref: npt.ArrayLike | None = None,
+        log_proposal: npt.ArrayLike | None = None,
+        drawn_from: str | None = None,
+        stopping: Literal["fixed", "adaptive"] = "fixed",
+        reward_range: tuple[float, float] | None = None,
+        reward_values: Sequence[float] | None = None,
+        row: npt.ArrayLike | None = None,
+        source: Any = None,
+    ) -> Self:
+        """Return a table of draws from the reference, or from a proposal with known log-probabilities.
+
+        Parameters
+        ----------
+        reward : array_like, shape (n_rows,) or (n_prompts, n_samples)
+            Rewards of the draws.
+        prompt : array_like, optional
+            Label of each row (1-D, any order) or of each prompt (2-D): strings or integers. Left out, a 1-D array
+            is one prompt.
+        step : array_like of int, shape (n_rows,), optional
+            Training step of each row; a group is then one step and prompt.
+        log_ref, log_proposal : array_like, optional
+            Log-probability (density) of each whole outcome under the reference and under the proposal that drew
+            it, in nats, same shape as ``reward``. Left out, the rows were drawn from the reference.
+        drawn_from : str, optional
+            Name of the sampler, for summaries.
+        stopping : {"fixed", "adaptive"}
+            Whether the number of samples was fixed before any reward was seen.
+        reward_range : (float, float), optional
+            Declares the lowest and highest reward that any outcome can have.
+        reward_values : sequence of float, optional
+            Declares all rewards that any outcome can have.
+        row : array_like of int, shape (n_rows,), optional
+            Index of each row into ``source``; its position by default.
+        source : object, optional
+            Where the rows came from.
+
+        Returns
+        -------
+        Outcomes
+            Sampled evidence.
+
+        Raises
+        ------
+        InputError
+            If a value is not legal, naming the first bad row and its prompt.
+
+        Examples
+        --------
+        >>> import tiltz
+        >>> tiltz.Outcomes.sampled([0, 1, 0, 0], prompt=["a", "a", "b", "b"])
+        Outcomes(sampled, 4 rows, 2 prompts, drawn from the reference)
+        """
+        weighted = log_proposal is not None
+        if weighted and log_ref is None:
+            raise InputError(
+                "draws from a proposal need log_ref beside log_proposal, since their weight is the ratio of the two."
+            )
+        reward, log_ref, log_proposal, prompt = _rows(
+            reward=reward,
+            log_ref=log_ref if weighted else None,
+            log_proposal=log_proposal,
+            prompt=prompt,
+        )
+        groups = group_rows(prompt, None if step is None else np.asarray(step))
+        _check_rewards(reward, groups)
+        log_weight = np.broadcast_to(0.0, reward.shape)
+        if weighted:
+            _check_log_probs(log_ref, groups, "log_ref")
+            _check_log_probs(log_proposal, groups, "log_proposal")
+            _refuse(log_proposal == -np.inf, groups, "log_proposal must be above -inf for an outcome that was drawn")
+            log_weight = _frozen(log_ref - log_proposal)
+        declared_range = None if reward_range is None else checked_range(reward_range)
+        declared_values = None if reward_values is None else checked_values(reward_values)
+        check_declared(reward, groups, declared_range, declared_values)
+        if stopping not in ("fixed", "adaptive"):
+            raise InputError(f"stopping must be 'fixed' or 'adaptive'; found {stopping!r}.")
+        return cls(
+            evidence="sampled",
+            reward=_frozen(reward),
+            log_weight=log_weight,
+            groups=groups,
+            row=_frozen(np.arange(len(reward)) if row is None else _row_index(row, len(reward))),
+            drawn_from=drawn_from or ("proposal" if weighted else "reference"),
+            stopping=stopping,
+            reward_range=declared_range,
+            reward_values=declared_values,
+            facts=TableFacts.of(reward, groups),
+            source=source,
+        )
+
+    @property
+    def prompt(self) -> npt.NDArray[Any]:
+        """Labels of the prompts in order of first appearance, shape (n_prompts,)."""
+        return self.groups.prompt
+
+    @property
+    def step(self) -> Ints | None:
+        """Training step of each group, shape (n_prompts,), or None."""
+        return self.groups.step
+
+    @property
+    def n(self) -> Ints:
+        """Rows per prompt, shape (n_prompts,)."""
+        return self.groups.size
+
+    @property
+    def weighted(self) -> bool:
+        """Whether samples carry importance weights other than 1."""
+        return self.evidence == "sampled" and bool(np.any(self.log_weight != 0))
+
+    @property
+    def log_listed(self) -> Floats:
+        """Log of the reference mass of the rows of each prompt, in nats, shape (n_prompts,); not for samples."""
+        return _log_mass(self.log_weight, self.groups)
+
+    def __len__(self) -> int:
+        return len(self.reward)
+
+    def __repr__(self) -> str:
+        drawn = f", drawn from the {self.drawn_from}" if self.evidence == "sampled" else ""
+        rows = f"{len(self)} row{'s'[: len(self) != 1]}"
+        prompts = f"{len(self.prompt)} prompt{'s'[: len(self.prompt) != 1]}"
+        return f"Outcomes({self.evidence}, {rows}, {prompts}{drawn})"
+
+    def select(self, keep: npt.ArrayLike) -> Self:
+        """Return the table of some of the prompts.
+
+        Parameters
+        ----------
+        keep : array_like
+            A mask of shape (n_prompts,), or labels of prompts.
+
+        Returns
+        -------
+        Outcomes
+            With the facts of the whole table, so that a prompt's estimate does not depend on the selection.
+
+        Raises
+        ------
+        InputError
+            If a label is unknown or nothing is left.
+        """
+        mask = self.groups.mask(keep)
+        rows = mask[self.groups.of_row]
+        return dataclasses.replace(
+            self,
+            reward=_frozen(self.reward[rows]),
+            log_weight=_frozen(self.log_weight[rows]),
+            groups=self.groups.select(mask),
+            row=_frozen(self.row[rows]),
+            log_missing=None if self.log_missing is None else _frozen(self.log_missing[mask]),
+            remainder=None if self.remainder is None else self.remainder.select(self.prompt[mask]),
+        )
+
+    def columns(self) -> Columns:
+        """Return the rows grouped, as the kernels read them.
+
+        Returns
+        -------
+        Columns
+            Of a partial table: the reference given that an outcome is listed.
+        """
+        groups = self.groups
+        log_mass, log_count = self.log_weight, None
+        if self.evidence == "sampled":
+            log_count = np.log(groups.size)
+            log_mass = log_mass - log_count[groups.of_row]
+        if self.evidence == "partial":
+            log_mass = log_mass - self.log_listed[groups.of_row]
+        return Columns(
+            reward=groups.gather(self.reward),
+            log_mass=groups.gather(log_mass),
+            log_count=log_count,
+            start=groups.start,
+            normalised=not self.weighted,
+        )
+
+
+def checked_range(reward_range: Sequence[float]) -> tuple[float, float]:
+    """Return a declared reward range, or refuse it."""
+    what = "reward_range must be (lowest, highest), both finite, lowest first"
+    found = _numbers(reward_range, what)
+    if len(found) != 2 or not -math.inf < found[0] <= found[1] < math.inf:
+        raise InputError(f"{what}; found {reward_range!r}.")
+    return found[0], found[1]
+
+
+def checked_values(reward_values: Sequence[float]) -> tuple[float, ...]:
+    """Return the declared reward values in ascending order, or refuse them."""
+    what = "reward_values must be the rewards that are possible, such as (0, 1), without NaN and +inf"
+    found = _numbers(reward_values, what)
+    if not found or any(math.isnan(value) or value == math.inf for value in found):
+        raise InputError(f"{what}; found {reward_values!r}.")
+    return tuple(sorted(set(found)))
+
+
+def check_declared(
+    reward: Floats,
+    groups: Groups,
+    reward_range: tuple[float, float] | None,
+    reward_values: tuple[float, ...] | None,
+) -> None:
+    """Refuse a reward that contradicts what was declared about all rewards."""
+    if reward_range is not None:
+        low, high = reward_range
+        _refuse(
+            (reward < low) | (reward > high),
+            groups,
+            f"every reward must lie in the declared reward_range [{low:g}, {high:g}]",
+            reward,
+        )
+    if reward_values is not None:
+        _refuse(
+            ~np.isin(reward, reward_values),
+            groups,
+            f"every reward must be one of the declared reward_values {reward_values}",
+            reward,
+        )
+
+
+def _numbers(values: Sequence[float], what: str) -> list[float]:
+    try:
+        return [float(value) for value in values]
+    except (TypeError, ValueError) as reason:
+        raise InputError(f"{what}; found {values!r}.") from reason
+
+
+def _rows(*, reward: Any, prompt: Any, **columns: Any) -> tuple[Any, ...]:
+    """Return the columns as 1-D float arrays and one label per row."""
+    reward = _floats(reward, "reward")
+    if reward.ndim not in (1, 2):
+        raise InputError(
+            f"reward must have shape (n_rows,) or (n_prompts, n_samples); found {reward.ndim} dimensions."
+        )
+    if reward.size == 0:
+        raise InputError(f"a table needs at least one row for every prompt; found shape {reward.shape}.")
+    found = []
+    for name, values in columns.items():
+        array = None if values is None else _floats(values, name)
+        if array is not None and array.shape != reward.shape:
+            raise InputError(
+                f"{name} must have the shape of reward, {reward.shape}; found {array.shape}."
+            )
+        found.append(None if array is None else array.reshape(-1))
+    n_labels = reward.shape[0]
+    labels = np.arange(n_labels) * (reward.ndim == 2) if prompt is None else _labels(prompt)
+    if labels.shape != (n_labels,):
+        what = "row" if reward.ndim == 1 else "prompt"
+        raise InputError(f"prompt must hold one label for each {what}, {n_labels} in all; found shape {labels.shape}.")
+    if reward.ndim == 2:
+        labels = np.repeat(labels, reward.shape[1])
+    return reward.reshape(-1), *found, labels
+
+
+def _labels(prompt: Any) -> npt.NDArray[Any]:
+    """Return labels as an array; text as objects, since NumPy would pad it all to the longest."""
+    return np.asarray(prompt) if hasattr(prompt, "dtype") else np.array(prompt, dtype=object)
+
+
+def _floats(values: Any, name: str) -> Floats:
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "bifuO":
+            raise ValueError(f"found type {array.dtype}")
+        return np.array(array, dtype=np.float64)
+    except (TypeError, ValueError) as reason:
+        raise InputError(f"{name} must hold numbers ({reason}).") from reason
+
+
+def _row_index(row: npt.ArrayLike, n_rows: int) -> Ints:
+    index = np.array(row)
+    if index.shape != (n_rows,) or index.dtype.kind not in "iu":
+        raise InputError(f"row must hold one integer for each of the {n_rows} rows; found shape {index.shape}.")
+    return index.astype(np.int64)
+
+
+def _check_rewards(reward: Floats, groups: Groups) -> None:
+    what = "a reward must be a number or -inf (a hard constraint), never NaN or +inf"
+    _refuse(np.isnan(reward) | (reward == np.inf), groups, what, reward)
+
+
+def _check_log_probs(log_prob: Floats, groups: Groups, name: str) -> None:
+    _refuse(np.isnan(log_prob) | (log_prob == np.inf), groups, f"{name} must be a number below +inf", log_prob)
+
+
+def _refuse(bad: npt.NDArray[np.bool_], groups: Groups, what: str, values: Floats | None = None) -> None:
+    """Raise for the first bad row, naming it, its prompt and how many there are."""
+    if not np.any(bad):
+        return
+    first = int(np.argmax(bad))
+    found = "" if values is None else f" {values[first]:g}"
+    others = int(np.count_nonzero(bad)) - 1
+    more = f" ({others} more rows like it)" if others else ""
+    raise InputError(f"{what}; found{found} in row {first}, {groups.name(int(groups.of_row[first]))}{more}.")
+
+
+def _log_mass(log_ref: Floats, groups: Groups) -> Floats:
+    """Return the log of the total mass of each group."""
+    grouped, start = groups.gather(log_ref), groups.start
+    top = np.maximum.reduceat(grouped, start[:-1])
+    top = np.where(np.isfinite(top), top, 0.0)
+    with np.errstate(divide="ignore", under="ignore"):
+        return top + np.log(np.add.reduceat(np.exp(grouped - np.repeat(top, groups.size)), start[:-1]))
+
+
+def _missing_mass(log_listed: Floats, groups: Groups, log_missing: npt.ArrayLike | None) -> Floats:
+    """Return the log of the unlisted mass, checked against the listed."""
+    too_much = log_listed > MASS_TOLERANCE
+    if np.any(too_much):
+        worst = int(np.argmax(too_much))
+        raise InputError(
+            f"the listed outcomes of a partial table must have reference mass at most 1; those of "
+            f"{groups.name(worst)} have mass {math.exp(min(log_listed[worst], 700.0)):.12g}. Is an outcome listed twice?"
+        )
+    if log_missing is None:
+        with np.errstate(divide="ignore"):
+            return np.log(-np.expm1(np.minimum(log_listed, 0.0)))
+    missing = np.broadcast_to(_floats(log_missing, "log_missing"), log_listed.shape).copy()
+    off = np.abs(np.exp(log_listed) + np.exp(np.minimum(missing, 700.0)) - 1.0)
+    wrong = ~(off <= MASS_TOLERANCE)
+    if np.any(wrong):
+        worst = int(np.argmax(wrong))
+        raise InputError(
+            f"listed and missing mass must sum to 1 within {MASS_TOLERANCE:g}; for {groups.name(worst)} the listed mass "
+            f"is {math.exp(log_listed[worst]):.12g} and log_missing is {missing[worst]:.12g}."
+        )
+    return missing
+
+
+def _check_remainder(remainder: Outcomes, groups: Groups) -> None:
+    if remainder.evidence != "sampled":
+        raise InputError(f"remainder must be sampled from the unlisted outcomes; found a {remainder.evidence} table.")
+    if not np.array_equal(remainder.prompt, groups.prompt):
+        raise InputError(
+            "remainder must hold draws for the same prompts in the same order as the listed outcomes; "
+            f"found {len(remainder.prompt)} prompts against {len(groups.prompt)}, or other labels."
+        )
+
+
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    array.setflags(write=False)
+    return array

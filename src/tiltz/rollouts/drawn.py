@@ -1,0 +1,123 @@
+"""Who drew the rows, and the log-probabilities that their weights need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from tiltz.errors import InputError, LayoutError
+from tiltz.files import identifier
+from tiltz.rollouts.layouts import Draws
+from tiltz.rollouts.numbers import as_number
+from tiltz.rollouts.rows import Rows
+from tiltz.rollouts.wording import count, steps_in_words
+
+ROUNDING = 1e-6
+"""A log-probability this far above 0 is rounding; beyond it the file is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The sampler of the rows: its name, the weights' log-probabilities if it is not the reference, and a note."""
+
+    name: str
+    note: str
+    log_ref: np.ndarray | None = None
+    log_proposal: np.ndarray | None = None
+
+
+def who_drew(draws: Draws, rows: Rows, drawn_from: Literal["reference", "policy"] | None) -> Drawn:
+    """Return who drew the rows: ``log_proposal`` if there, else ``log_policy``, else the reference.
+
+    Raises
+    ------
+    LayoutError
+        If the rows were not drawn from the reference and a log-probability is missing or not legal.
+    """
+    if drawn_from not in (None, "reference", "policy"):
+        raise InputError(f"drawn_from must be 'reference' or 'policy'; found {drawn_from!r}.")
+    present = [word for word in ("log_proposal", "log_policy") if has_values(draws, word)]
+    if drawn_from == "policy":
+        present = [word for word in present if word == "log_policy"] or present
+    if drawn_from == "reference":
+        return Drawn("reference", "drawn from the reference, as declared.")
+    if present:
+        return _weighted(draws, rows, present[0])
+    if drawn_from == "policy":
+        raise LayoutError(_no_policy(draws))
+    return _unweighted(draws, rows)
+
+
+def has_values(draws: Draws, word: str) -> bool:
+    """Say whether a common column is there and not all null."""
+    if word not in draws.names:
+        return False
+    row = draws.table.query(f"SELECT count({draws.column(word)}) > 0 FROM {draws.table.relation}").fetchone()
+    return bool(row and row[0])
+
+
+def _weighted(draws: Draws, rows: Rows, word: str) -> Drawn:
+    name = "proposal" if word == "log_proposal" else "policy"
+    if not has_values(draws, "log_ref"):
+        raise LayoutError(
+            f"rows drawn from a {name} ({word} is there) need log_ref too, since their weight is the ratio of the two; "
+            f"{draws.table.files[0]!r} has none. Score the completions under the reference and add the column log_ref, or, "
+            "if the rows were drawn from the reference, say so with --drawn-from reference (Python: drawn_from='reference')."
+        )
+    log_proposal = _log_probs(draws, rows, word)
+    _refuse(rows, log_proposal == -np.inf, f"{word} must be above -inf for a completion that was drawn", log_proposal)
+    return Drawn(
+        name,
+        f"drawn from the {name} ({word}), weighted to the reference (log_ref).",
+        _log_probs(draws, rows, "log_ref"),
+        log_proposal,
+    )
+
+
+def _unweighted(draws: Draws, rows: Rows) -> Drawn:
+    steps = [] if rows.step is None else np.unique(rows.step).tolist()
+    if not draws.layout.moving and steps in ([], [0]):
+        return Drawn("reference", "drawn from the reference (no log_proposal or log_policy says otherwise).")
+    if len(steps) > 1:
+        return Drawn(
+            "policy of each step",
+            f"Z of each group is relative to the policy of its own step (steps {steps_in_words(steps)}), which drew it.",
+        )
+    if not steps:
+        return Drawn("policy", "Z is relative to the policy that drew the rows; the files name no step.")
+    start = " (the starting policy, before its first update)" if draws.layout.moving and steps == [1] else ""
+    return Drawn(f"policy of step {steps[0]}", f"Z is relative to the policy of step {steps[0]}{start}, which drew the rows.")
+
+
+def _no_policy(draws: Draws) -> str:
+    missing = [word for word in ("log_policy", "log_ref") if not has_values(draws, word)]
+    return (
+        f"rows drawn from a policy need log_policy and log_ref to be weighted to the reference; {draws.table.files[0]!r} "
+        f"lacks {' and '.join(missing)}. Score the completions and add the columns, or leave --drawn-from out: Z is then "
+        f"relative to {'the policy that drew the rows' if draws.layout.moving else 'the reference, as the sampler'}."
+    )
+
+
+def _log_probs(draws: Draws, rows: Rows, word: str) -> np.ndarray:
+    name = draws.names[word]
+    number = as_number(identifier(name), draws.table.columns[name])
+    if number is None:
+        raise LayoutError(
+            f"{name!r} must hold the log-probability of each whole completion, one number per row; found type "
+            f"{draws.table.columns[name]} in {draws.table.files[0]!r}. Sum it over the tokens."
+        )
+    values = np.ma.filled(draws.fetch(value=number)["value"].astype(np.float64), np.nan)[rows.index]
+    _refuse(rows, np.isnan(values), f"{name} must be a number in every row", values)
+    _refuse(rows, values > ROUNDING, f"{name} is a log-probability and must not be above 0", values)
+    return np.minimum(values, 0.0)
+
+
+def _refuse(rows: Rows, bad: np.ndarray, rule: str, values: np.ndarray) -> None:
+    if bad.any():
+        i = int(np.argmax(bad))
+        found = "NaN or null" if np.isnan(values[i]) else f"{values[i]:g}"
+        raise LayoutError(
+            f"{rule}; found {found} in {rows.where(i)} ({count(int(bad.sum()), 'such row')}). Repair or remove those rows."
+        )

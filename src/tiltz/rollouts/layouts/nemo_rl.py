@@ -1,0 +1,68 @@
+"""NeMo-RL's offline data: one line per prompt, with a list of completions."""
+
+from __future__ import annotations
+
+from tiltz.errors import LayoutError
+from tiltz.files import Table, identifier, literal
+from tiltz.files.table import FILE, POSITION, ROW
+from tiltz.rollouts.layouts.layout import Layout
+
+_NAMES = {"reference_logprob": "log_ref"}
+
+
+def is_nemo_rl(table: Table) -> bool:
+    """Say whether each row has a context and its completions."""
+    return {"context", "completions"} <= set(table.columns)
+
+
+def flatten(table: Table) -> Table:
+    """Return one row per completion, with columns ``prompt``, ``completion``, ``reward``, ``log_ref``, ``draw``."""
+    fields = _fields(table)
+    _refuse_empty(table)
+    names = {_NAMES.get(name, name): f"one[{literal(name)}]" for name in fields}
+    kept = {c: identifier(c) for c in table.columns if c not in ("context", "completions", "prompt", "draw", *names)}
+    others = "".join(f", {expression} AS {identifier(name)}" for name, expression in kept.items())
+    inner = (
+        f"SELECT {FILE}, {ROW}, {POSITION} AS place{others}, context AS prompt, unnest(completions) AS one, "
+        f"generate_subscripts(completions, 1) - 1 AS draw FROM {table.relation}"
+    )
+    columns = ", ".join(f"{expression} AS {identifier(name)}" for name, expression in names.items())
+    return table.derive(
+        "completions",
+        f"SELECT row_number() OVER (ORDER BY place, draw) - 1 AS {POSITION}, * EXCLUDE (place, one), {columns} "
+        f"FROM ({inner})",
+    )
+
+
+def _fields(table: Table) -> list[str]:
+    """Return the names that the completions have."""
+    type_ = dict(zip(table.columns, table.query(f"SELECT * EXCLUDE ({FILE}, {ROW}, {POSITION}) "
+                 f"FROM {table.relation} LIMIT 0").description or (), strict=False))["completions"][1]
+    element = dict(type_.children).get("child") if type_.id == "list" else None
+    fields = [name for name, _ in element.children] if element is not None and element.id == "struct" else []
+    if "reward" not in fields:
+        raise LayoutError(
+            f"the column completions must hold lists of objects with completion and reward; found type "
+            f"{str(type_)[:80]} in {table.files[0]!r}."
+        )
+    return fields
+
+
+def _refuse_empty(table: Table) -> None:
+    row = table.query(
+        f"SELECT {FILE}, {ROW} FROM {table.relation} WHERE completions IS NULL OR len(completions) = 0 "
+        f"ORDER BY {POSITION} LIMIT 1"
+    ).fetchone()
+    if row:
+        raise LayoutError(
+            f"every context needs at least one completion; found none in {table.place(*row)}. Remove that line."
+        )
+
+
+NEMO_RL = Layout(
+    name="nemo-rl",
+    title="NeMo-RL completions",
+    needs="context and completions (a list of objects with completion and reward)",
+    fits=is_nemo_rl,
+    flatten=flatten,
+)
