@@ -4,6 +4,7 @@ from tiltz.curves import BetaChoice, Sweep, beta_for_kl, beta_for_reward, smalle
 from tiltz.inference import Estimate, Overall, estimate
 from tiltz.logspace import log_partition, normalize, tilted_log_prob
 from tiltz.outcomes import Outcomes
+from tiltz.rollouts import read
 from tiltz.tilted import Tilted, tilt
 
 __version__ = "0.1.0"
@@ -19,6 +20,7 @@ __all__ = [
     "estimate",
     "log_partition",
     "normalize",
+    "read",
     "smallest_beta",
     "sweep",
     "tilt",

@@ -10,7 +10,7 @@ E_ref[e^x - 1 - x],  relative variance of the weights = E_ref[(e^x - 1)^2].
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +62,13 @@ class Reduced:
     kl_reverse: Floats | None = None  # log_z - E_ref[reward] / beta
 
 
-def reduce_groups(columns: Columns, beta: Floats, *, moments: bool = False) -> Reduced:
+Progress = Callable[[float], None]
+"""Told the share of the work that is done, from 0 to 1."""
+
+
+def reduce_groups(
+    columns: Columns, beta: Floats, *, moments: bool = False, progress: Progress | None = None
+) -> Reduced:
     """Reduce every group at every beta.
 
     Parameters
@@ -73,6 +79,8 @@ def reduce_groups(columns: Columns, beta: Floats, *, moments: bool = False) -> R
         Positive and finite.
     moments : bool
         Whether to compute ``mean_reward``, ``kl`` and ``kl_reverse`` too.
+    progress : callable, optional
+        Told the share done after each block.
     """
     n_groups = len(columns.start) - 1
     beta = np.broadcast_to(beta, (n_groups, beta.shape[1]))
@@ -84,6 +92,8 @@ def reduce_groups(columns: Columns, beta: Floats, *, moments: bool = False) -> R
             tilt = _Tilt(block, block_beta)
             for name in names:
                 out[name][groups] = getattr(tilt, name)().T
+            if progress is not None:
+                progress(groups.stop / n_groups)
     return Reduced(**out)
 
 

@@ -94,7 +94,7 @@ def beta_for_kl(
     >>> table = tiltz.Outcomes.complete(np.log([0.5, 0.5]), [0.0, 1.0])
     >>> choice = tiltz.beta_for_kl(table, 0.1)
     >>> round(float(choice), 4), tiltz.tilt(table, float(choice)).kl.round(12)
-    (1.0706, array([[0.1]]))
+    (1.0599, array([[0.1]]))
     """
     if not 0 < kl < np.inf:
         raise InputError(f"kl must be a positive number of nats; found {kl!r}.")

@@ -13,7 +13,7 @@ from tiltz.errors import InputError
 from tiltz.inference import Estimate
 from tiltz.inference.estimate import assemble, checked_betas, checked_level
 from tiltz.inference.support import support_of
-from tiltz.kernels import reduce_groups
+from tiltz.kernels import Progress, reduce_groups
 from tiltz.outcomes import Outcomes
 from tiltz.text import count, number, paragraph, table
 
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     import altair
 
 Floats = npt.NDArray[np.float64]
+
+
+_COLUMN = {
+    "beta": "beta",
+    "soft value": "soft_value",
+    "interval": "lo",
+    "mean reward": "mean_reward",
+    "KL": "kl",
+    "ess": "ess",
+    "reliable": "reliable",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -130,15 +141,19 @@ class Sweep:
     def summary(self) -> str:
         """Return the mean curve as text of at most 80 columns, one line per beta."""
         curve = self.mean_curve()
-        headers = ["beta", "soft value", "interval", "mean reward", "KL", "ess", "reliable"]
-        rows = []
-        for j in range(len(self.beta)):
-            point = {name: number(column[j], 3 if name in ("ess", "kl") else 4) for name, column in curve.items()}
-            share = f"{curve['reliable'][j]:.0%}"
-            limits = f"[{point['lo']}, {point['hi']}]"
-            rows.append([point["beta"], point["soft_value"], limits, point["mean_reward"], point["kl"], point["ess"], share])
-        about = f"means over {count(len(self.prompt), 'prompt')}; KL in nats; reliable: share of prompts whose interval "
-        about += f"has two sides and is at most {number(self.width)} nats wide"
+        shown = {"beta": 4, "soft value": 4, "interval": 4, "mean reward": 4, "KL": 3, "ess": 3, "reliable": 0}
+        if np.all(self.kind == "point"):
+            del shown["interval"], shown["reliable"]
+        cells = {header: [number(x, digits) for x in curve[_COLUMN[header]]] for header, digits in shown.items()}
+        if "interval" in shown:
+            limits = zip(curve["lo"], curve["hi"], strict=True)
+            cells["interval"] = [f"[{number(lo)}, {number(hi)}]" for lo, hi in limits]
+            cells["reliable"] = [f"{share:.0%}" for share in curve["reliable"]]
+        headers, rows = list(cells), zip(*cells.values(), strict=True)
+        about = f"means over {count(len(self.prompt), 'prompt')}; KL in nats"
+        if "reliable" in shown:
+            about += "; reliable: share of prompts whose interval has two sides and is at most "
+            about += f"{number(self.width)} nats wide"
         notes = [line for note in (about, *self.estimate.notes) for line in paragraph(note)]
         return "\n".join([table(headers, rows, right=range(len(headers))), "", *notes])
 
@@ -157,6 +172,7 @@ def sweep(
     reward_range: tuple[float, float] | None = None,
     reward_values: Sequence[float] | None = None,
     width: float = 1.0,
+    progress: Progress | None = None,
 ) -> Sweep:
     """Estimate the curve over beta for every prompt.
 
@@ -170,6 +186,8 @@ def sweep(
         As in :func:`tiltz.estimate`. ``interval=None`` computes moments alone.
     width : float, default 1.0
         Widest interval, in nats, that counts as reliable.
+    progress : callable, optional
+        Told the share of the work that is done, from 0 to 1.
 
     Returns
     -------
@@ -194,8 +212,8 @@ def sweep(
     checked_level(level)
     checked_width(width)
     support = support_of(outcomes, reward_range, None if reward_values is None else tuple(reward_values))
-    reduced = reduce_groups(outcomes.columns(), checked[None, :], moments=True)
-    found = assemble(outcomes, checked, level=level, interval=interval, support=support, reduced=reduced)
+    reduced = reduce_groups(outcomes.columns(), checked[None, :], moments=True, progress=progress)
+    found = assemble(outcomes, checked, reduced, level=level, interval=interval, support=support)
     known = outcomes.evidence != "partial"
     moments = {
         name: getattr(reduced, name) if known else np.full_like(found.log_z, np.nan)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from tiltz.inference.estimate import checked_level, estimate_cells
 from tiltz.inference.support import Support, support_of
-from tiltz.kernels import reward_spread
+from tiltz.kernels import reduce_groups, reward_spread
 from tiltz.outcomes import Outcomes
 from tiltz.curves.curve import checked_width, reliable_cells
 
@@ -60,8 +60,11 @@ def smallest_beta(
     checked_level(level)
     support = support_of(outcomes, reward_range, None if reward_values is None else tuple(reward_values))
 
+    columns = outcomes.columns()
+
     def reliable(beta: Floats) -> npt.NDArray[np.bool_]:
-        cells = estimate_cells(outcomes, beta, level=level, interval=interval, support=support)
+        reduced = reduce_groups(columns, beta)
+        cells = estimate_cells(outcomes, beta, reduced, level=level, interval=interval, support=support)
         return reliable_cells(cells.lo, cells.hi, cells.kind, width)
 
     spread = _spread(outcomes, support)[:, None]

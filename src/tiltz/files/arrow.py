@@ -26,7 +26,8 @@ def load(
         parts.append(f"SELECT *, {i} AS {FILE} FROM arrow_{i}")
     position = POSITION_OF.format(file=FILE, row=ROW)
     connection.execute(
-        f"CREATE TEMP VIEW arrow AS SELECT *, {position} AS {POSITION} FROM ({' UNION ALL BY NAME '.join(parts)})"
+        f"CREATE TEMP VIEW arrow AS SELECT *, {position} AS {POSITION} FROM "
+        f"({' UNION ALL BY NAME '.join(parts)})"
     )
     return "arrow", tuple(_metadata(table) for table in tables)
 
@@ -45,7 +46,8 @@ def _read(file: str) -> Any:
     except (pa.ArrowException, OSError) as error:
         first = str(error).splitlines()[0]
         raise FileError(
-            f"{file!r} cannot be read as an Arrow file: {first.rstrip('.')}. It may be truncated; write it anew."
+            f"{file!r} cannot be read as an Arrow file: {first.rstrip('.')}. It may be truncated; write it "
+            "anew."
         ) from error
 
 

@@ -1,7 +1,7 @@
 """JSON lines -> a table whose columns have the types that the whole file shows.
 
-DuckDB's own JSON reader guesses dates and numbers inside strings and knows no line numbers. Here every line is
-taken as text, its structure is read from the JSON alone, and all lines count.
+DuckDB's own JSON reader guesses dates and numbers inside strings and knows no line numbers. Here every line
+is taken as text, its structure is read from the JSON alone, and all lines count.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import duckdb
 from tiltz.errors import FileError
 from tiltz.files.json_text import json_ready
 from tiltz.files.names import FileKind
-from tiltz.files.sql import identifier, literal, reason, verbatim
+from tiltz.files.sql import first_row, identifier, literal, reason, verbatim
 from tiltz.files.table import FILE, POSITION, POSITION_OF, ROW, columns_of
 
 # A raw control character is not legal in JSON, so no line of a sound file is cut by this one.
@@ -34,16 +34,23 @@ def load(
     text_columns: Collection[str],
 ) -> tuple[str, tuple[dict[str, str], ...]]:
     """Create the table ``jsonl``; return its name and empty metadata."""
-    connection.execute(f"CREATE TABLE lines ({FILE} INTEGER, {ROW} BIGINT, line VARCHAR)")
+    connection.execute(f"CREATE TABLE read ({FILE} INTEGER, line VARCHAR)")
+    connection.execute(f"CREATE TABLE starts ({FILE} INTEGER, start BIGINT)")
+    connection.execute(
+        f"CREATE VIEW lines AS SELECT {FILE}, read.rowid - start AS {ROW}, line FROM read JOIN starts USING "
+        f"({FILE})"
+    )
     for i, (file, kind) in enumerate(zip(files, kinds, strict=True)):
         _read_lines(connection, i, file, kind)
     _repair(connection, files)
     _refuse_other_than_objects(connection, files)
     structure = _merged(_structures(connection, "lines", "line"))
     if not structure:
-        raise FileError(f"{files[0]!r} must hold at least one line with a JSON object with columns; found none.")
+        raise FileError(
+            f"{files[0]!r} must hold at least one line with a JSON object with columns; found none."
+        )
     parse_json(connection, "lines", "line", structure, "jsonl")
-    connection.execute("DROP TABLE lines")
+    connection.execute("DROP VIEW lines; DROP TABLE read; DROP TABLE starts")
     return _plain_scalars(connection, "jsonl"), tuple({} for _ in files)
 
 
@@ -53,24 +60,19 @@ def structure_of(connection: duckdb.DuckDBPyConnection, relation: str, column: s
 
 
 def _read_lines(connection: duckdb.DuckDBPyConnection, i: int, file: str, kind: FileKind) -> None:
-    start = _count(connection)
+    connection.execute(f"INSERT INTO starts SELECT {i}, count(*) FROM read")
     try:
         connection.execute(
-            f"INSERT INTO lines SELECT {i}, 0, line "
+            f"INSERT INTO read SELECT {i}, line "
             f"FROM read_csv([$file], compression = '{kind.compression}', {_ONE_COLUMN})",
             {"file": verbatim(file)},
         )
     except duckdb.Error as error:
         raise FileError(
-            f"{file!r} cannot be read as lines of JSON: {reason(error)}. It must be UTF-8 text with one JSON object "
+            f"{file!r} cannot be read as lines of JSON: {reason(error)}. It must be UTF-8 text with one JSON "
+            "object "
             "per line; write it anew."
         ) from error
-    connection.execute(f"UPDATE lines SET {ROW} = rowid - {start} WHERE {FILE} = {i}")
-
-
-def _count(connection: duckdb.DuckDBPyConnection) -> int:
-    row = connection.execute("SELECT count(*) FROM lines").fetchone()
-    return row[0] if row else 0
 
 
 def _repair(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
@@ -83,9 +85,10 @@ def _repair(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None
         try:
             text = json.dumps(json_ready(json.loads(line))).encode("utf-8", "replace").decode()
         except ValueError as error:
-            raise FileError(_broken_line(files[file], row, line, error)) from error
+            raise FileError(_broken_line(files[int(file)], row, line, error)) from error
         connection.execute(
-            f"UPDATE lines SET line = $text WHERE {FILE} = $file AND {ROW} = $row",
+            f"UPDATE read SET line = $text WHERE rowid = $row + (SELECT start FROM starts WHERE {FILE} = "
+            "$file)",
             {"text": text, "file": file, "row": row},
         )
 
@@ -95,7 +98,10 @@ def _broken_line(file: str, row: int, line: str, error: ValueError) -> str:
     column = error.colno if isinstance(error, json.JSONDecodeError) else 1
     around = line[max(0, column - 21) : column + 19]
     if row == 0 and line.strip() == "[":
-        return f"{file!r} must hold one JSON object per line; it holds one JSON array over several lines. Write JSON lines."
+        return (
+            f"{file!r} must hold one JSON object per line; it holds one JSON array over several lines. Write "
+            "JSON lines."
+        )
     return (
         f"{file!r}, line {row + 1} must be one complete JSON object; found: {what} at character {column}, "
         f"near {around!r}. Repair or remove that line."
@@ -103,14 +109,16 @@ def _broken_line(file: str, row: int, line: str, error: ValueError) -> str:
 
 
 def _refuse_other_than_objects(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
-    found = connection.execute(
+    found = first_row(
+        connection,
         f"SELECT {FILE}, {ROW}, lower(json_type(line)) FROM lines "
-        "WHERE trim(line, ' \t\r') <> '' AND json_type(line) <> 'OBJECT' ORDER BY 1, 2 LIMIT 1"
-    ).fetchone()
+        "WHERE trim(line, ' \t\r') <> '' AND json_type(line) <> 'OBJECT' ORDER BY 1, 2 LIMIT 1",
+    )
     if found:
         raise FileError(
             f"{files[found[0]]!r}, line {found[1] + 1} must be a JSON object such as "
-            f'{{"prompt": ..., "reward": ...}}; found a JSON value of type {found[2]}. Write one object per line.'
+            f'{{"prompt": ..., "reward": ...}}; found a JSON value of type {found[2]}. Write one object per '
+            "line."
         )
 
 
@@ -186,11 +194,13 @@ def _plain_scalars(connection: duckdb.DuckDBPyConnection, relation: str) -> str:
 
 
 def _scalar_type(connection: duckdb.DuckDBPyConnection, relation: str, column: str) -> str | None:
-    row = connection.execute(
-        f"SELECT bool_and(type IN {_NUMBERS} OR (type = 'VARCHAR' AND lower(trim({column} ->> '$')) IN {_NON_FINITE})), "
+    row = first_row(
+        connection,
+        f"SELECT bool_and(type IN {_NUMBERS} OR (type = 'VARCHAR' AND lower(trim({column} ->> '$')) IN "
+        f"{_NON_FINITE})), "
         f"bool_and(type NOT IN ('OBJECT', 'ARRAY')) "
-        f"FROM (SELECT {column}, json_type({column}) AS type FROM {relation}) WHERE type <> 'NULL'"
-    ).fetchone()
+        f"FROM (SELECT {column}, json_type({column}) AS type FROM {relation}) WHERE type <> 'NULL'",
+    )
     if row is None or not row[1]:
         return None
     return "DOUBLE" if row[0] else "VARCHAR"

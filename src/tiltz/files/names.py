@@ -105,7 +105,9 @@ def _expand_one(path: str) -> tuple[str, ...]:
         if found:
             return found
         raise FileError(f"no data file matches {path!r}; check the pattern, or name a file or a folder.")
-    raise FileError(f"{path!r} does not exist; give the path of a file, a folder or a pattern such as 'run/*.parquet'.")
+    raise FileError(
+        f"{path!r} does not exist; give the path of a file, a folder or a pattern such as 'run/*.parquet'."
+    )
 
 
 def _in_folder(folder: str) -> tuple[str, ...]:
@@ -113,11 +115,14 @@ def _in_folder(folder: str) -> tuple[str, ...]:
         names = os.listdir(folder)
     except OSError as error:
         raise FileError(f"the folder {folder!r} cannot be read: {error.strerror}.") from error
-    found = _data_files((os.path.join(folder, name) for name in names if not name.startswith(".")), settings=False)
+    found = _data_files(
+        (os.path.join(folder, name) for name in names if not name.startswith(".")), settings=False
+    )
     if found:
         return found
     raise FileError(
-        f"the folder {folder!r} holds no data file ({len(names)} entries looked at, folders inside it are not "
+        f"the folder {folder!r} holds no data file ({len(names)} entries looked at, folders inside it are "
+        "not "
         f"searched); rollouts are read from {READABLE}."
     )
 

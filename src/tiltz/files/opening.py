@@ -10,7 +10,7 @@ import duckdb
 from tiltz.errors import FileError
 from tiltz.files import arrow, csv, jsonl, parquet
 from tiltz.files.names import READABLE, FileKind, kind_of
-from tiltz.files.sql import connect, reason
+from tiltz.files.sql import connect, first_row, reason
 from tiltz.files.table import Table, columns_of
 
 _MAGIC = {
@@ -51,14 +51,15 @@ def open_table(files: Sequence[str], *, text_columns: Collection[str] = ()) -> T
     formats = sorted({kind.format for kind in kinds})
     if len(formats) > 1:
         raise FileError(
-            f"files read together must have one format; found {' and '.join(formats)} among {len(files)} files. "
+            f"files read together must have one format; found {' and '.join(formats)} among {len(files)} "
+            "files. "
             "Name the files of one format with a pattern such as 'folder/*.parquet'."
         )
     connection = connect()
     try:
         relation, metadata = _LOADERS[formats[0]](connection, files, kinds, text_columns)
         columns = columns_of(connection, relation)
-        empty = connection.execute(f"SELECT 1 FROM {relation} LIMIT 1").fetchone() is None
+        empty = first_row(connection, f"SELECT 1 FROM {relation} LIMIT 1") is None
     except duckdb.Error as error:
         raise FileError(_damaged(files, error)) from error
     if empty:
@@ -83,7 +84,8 @@ def _checked_kind(file: str) -> FileKind:
         )
     if wanted == "parquet" and (len(end) < 4 or not end.endswith(b"PAR1")):
         raise FileError(
-            f"{file!r} is a truncated Parquet file: it must end with the bytes PAR1, and ends with {end[-4:]!r}. "
+            f"{file!r} is a truncated Parquet file: it must end with the bytes PAR1, and ends with "
+            f"{end[-4:]!r}. "
             "It may still be being written, or a copy of it broke off; copy or write it anew."
         )
     return kind

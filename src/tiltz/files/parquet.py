@@ -43,9 +43,7 @@ def _numbered_by_hand(files: Sequence[str]) -> str:
 def _metadata(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> tuple[dict[str, str], ...]:
     found: list[dict[str, str]] = []
     for file in files:
-        rows = connection.execute(
-            f"SELECT key, value FROM parquet_kv_metadata({_listed([file])})"
-        ).fetchall()
+        rows = connection.execute(f"SELECT key, value FROM parquet_kv_metadata({_listed([file])})").fetchall()
         found.append({_text(key): _text(value) for key, value in rows})
     return tuple(found)
 

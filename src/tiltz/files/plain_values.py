@@ -41,7 +41,8 @@ def _finite(value: str, type_: Any) -> str:
     children = dict(type_.children)
     if type_.id == "struct":
         fields = ", ".join(
-            f"{literal(key)}: {_finite(f'({value}).{identifier(key)}', inner)}" for key, inner in children.items()
+            f"{literal(key)}: {_finite(f'({value}).{identifier(key)}', inner)}"
+            for key, inner in children.items()
         )
         return f"CASE WHEN {value} IS NULL THEN NULL ELSE {{{fields}}} END"
     if type_.id in ("list", "array"):

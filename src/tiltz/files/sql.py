@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from typing import Any
 
 import duckdb
 
@@ -23,6 +24,11 @@ def connect() -> duckdb.DuckDBPyConnection:
             "python_enable_replacements": False,
         }
     )
+
+
+def first_row(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, ...] | None:
+    """Return the first row of a short result, which is fetched whole so that the connection is free again."""
+    return next(iter(connection.execute(sql).fetchall()), None)
 
 
 def identifier(name: str) -> str:

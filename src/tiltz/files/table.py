@@ -26,8 +26,8 @@ class Table:
     connection : duckdb.DuckDBPyConnection
         The private database that holds or reads them.
     relation : str
-        Quoted name to select from. It has the hidden columns ``FILE`` (index into ``files``), ``ROW`` (from 0)
-        and ``POSITION`` (increasing in reading order) beside those of the files.
+        Quoted name to select from. It has the hidden columns ``FILE`` (index into ``files``), ``ROW`` (from
+        0) and ``POSITION`` (increasing in reading order) beside those of the files.
     columns : dict of str to str
         Names and DuckDB types of the files' own columns.
     files : tuple of str
@@ -60,20 +60,18 @@ class Table:
         """
         return f"{self.files[int(file)]!r}, {self.unit} {int(row) + 1}"
 
-    def query(self, sql: str, parameters: Any = None) -> duckdb.DuckDBPyConnection:
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Run SQL on the table's database.
 
         Parameters
         ----------
         sql : str
             A query.
-        parameters : dict or list, optional
-            Its parameters.
 
         Returns
         -------
-        duckdb.DuckDBPyConnection
-            To fetch from.
+        list of tuple
+            All rows of its result.
 
         Raises
         ------
@@ -81,11 +79,26 @@ class Table:
             If the files turn out to be damaged while they are read.
         """
         try:
-            return self.connection.execute(sql, parameters)
+            return self.connection.execute(sql).fetchall()
         except duckdb.Error as error:
-            raise FileError(f"{self._named()} cannot be read to the end: {reason(error)}. Write it anew.") from error
+            raise self._damaged(error) from error
 
-    def arrays(self, sql: str) -> dict[str, np.ndarray]:
+    def first(self, sql: str) -> tuple[Any, ...] | None:
+        """Return the first row of a short result.
+
+        Parameters
+        ----------
+        sql : str
+            A query.
+
+        Returns
+        -------
+        tuple or None
+            None where the result is empty.
+        """
+        return next(iter(self.query(sql)), None)
+
+    def arrays(self, sql: str) -> dict[str, Any]:
         """Run SQL and return its columns as NumPy arrays.
 
         Parameters
@@ -104,9 +117,24 @@ class Table:
             If the files turn out to be damaged while they are read.
         """
         try:
-            return self.connection.execute(sql).fetchnumpy()
+            return dict(self.connection.execute(sql).fetchnumpy())
         except duckdb.Error as error:
-            raise FileError(f"{self._named()} cannot be read to the end: {reason(error)}. Write it anew.") from error
+            raise self._damaged(error) from error
+
+    def type_of(self, column: str) -> Any:
+        """Return the DuckDB type of a column, with its children.
+
+        Parameters
+        ----------
+        column : str
+            Its name.
+
+        Returns
+        -------
+        duckdb type
+            With ``id`` and ``children``.
+        """
+        return self.connection.sql(f"SELECT {identifier(column)} FROM {self.relation}").types[0]
 
     def derive(self, name: str, select: str) -> Table:
         """Return a table of the same files made by a query, held in memory.
@@ -126,9 +154,10 @@ class Table:
         self.query(f"CREATE OR REPLACE TABLE {identifier(name)} AS {select}")
         return replace(self, relation=identifier(name), columns=columns_of(self.connection, identifier(name)))
 
-    def _named(self) -> str:
+    def _damaged(self, error: Exception) -> FileError:
         first = repr(self.files[0])
-        return first if len(self.files) == 1 else f"one of {len(self.files)} files ({first}, ...)"
+        where = first if len(self.files) == 1 else f"one of {len(self.files)} files ({first}, ...)"
+        return FileError(f"{where} cannot be read to the end: {reason(error)}. Write it anew.")
 
 
 def columns_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import duckdb
@@ -31,7 +31,7 @@ def write_columns(
     Parameters
     ----------
     columns : mapping of str to sequence
-        Equally long columns: NumPy arrays or lists of numbers, text, booleans, None, or nested lists and dicts.
+        Equally long columns: NumPy arrays or lists of numbers, text, booleans, None, nested lists or dicts.
     path : str or path
         ``.parquet``, ``.jsonl`` or ``.csv`` (the last two also with ``.gz`` or ``.zst``).
     metadata : mapping of str to str, optional
@@ -46,8 +46,8 @@ def write_columns(
 
     Notes
     -----
-    The file is written under a temporary name in the same folder and renamed when complete. JSON lines hold no
-    NaN or Infinity literals: non-finite floats are the strings "-inf", "inf" and "nan".
+    The file is written under a temporary name in the same folder and renamed when complete. JSON lines hold
+    no NaN or Infinity literals: non-finite floats are the strings "-inf", "inf" and "nan".
     """
     with connect() as connection:
         names = _register(connection, "columns", columns)
@@ -217,5 +217,3 @@ def _replacing(path: str) -> Iterator[str]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
-
-

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from tiltz.errors import InputError
 from tiltz.inference import intervals
-from tiltz.inference.partial import partial_cells
 from tiltz.inference.cells import Cells, flag_sets
+from tiltz.inference.partial import partial_cells
 from tiltz.inference.result import Estimate
 from tiltz.inference.support import Support, support_of
-from tiltz.kernels import Columns, Reduced, reduce_groups
+from tiltz.kernels import Columns, Progress, Reduced, reduce_groups
 from tiltz.outcomes import Outcomes
 from tiltz.text import count
 
@@ -34,6 +34,7 @@ def estimate(
     interval: str | None = "auto",
     reward_range: tuple[float, float] | None = None,
     reward_values: Sequence[float] | None = None,
+    progress: Progress | None = None,
 ) -> Estimate:
     """Estimate log Z of every prompt at every beta, with an interval and the reason to believe it.
 
@@ -52,6 +53,8 @@ def estimate(
         Declares the lowest and highest possible reward; overrides what the table declares.
     reward_values : sequence of float, optional
         Declares all possible rewards; overrides what the table declares.
+    progress : callable, optional
+        Told the share of the work that is done, from 0 to 1.
 
     Returns
     -------
@@ -82,21 +85,22 @@ def estimate(
     betas = checked_betas(beta)
     checked_level(level)
     support = support_of(outcomes, reward_range, None if reward_values is None else tuple(reward_values))
-    return assemble(outcomes, betas, level=level, interval=interval, support=support)
+    reduced = reduce_groups(outcomes.columns(), betas[None, :], progress=progress)
+    return assemble(outcomes, betas, reduced, level=level, interval=interval, support=support)
 
 
 def assemble(
     outcomes: Outcomes,
     betas: Floats,
+    reduced: Reduced,
     *,
     level: float,
     interval: str | None,
     support: Support,
-    reduced: Reduced | None = None,
 ) -> Estimate:
-    """Return the estimate of a table at checked betas; ``reduced`` saves a pass where the caller has made it."""
+    """Return the estimate of a table at checked betas from its reduction."""
     cells = estimate_cells(
-        outcomes, betas[None, :], level=level, interval=interval, support=support, reduced=reduced
+        outcomes, betas[None, :], reduced, level=level, interval=interval, support=support
     )
     return Estimate(
         prompt=outcomes.prompt,
@@ -137,13 +141,16 @@ def checked_level(level: float) -> None:
 def estimate_cells(
     outcomes: Outcomes,
     beta: Floats,
+    reduced: Reduced,
     *,
     level: float,
     interval: str | None,
     support: Support,
-    reduced: Reduced | None = None,
 ) -> Cells:
-    """Return the cells of every prompt at its betas, of shape (1 or n_prompts, n_betas)."""
+    """Return the cells of every prompt at its betas, of shape (1 or n_prompts, n_betas).
+
+    ``reduced`` is what :func:`reduce_groups` says of the table's rows at these betas.
+    """
     if interval is not None and interval not in INTERVALS:
         known = ", ".join(repr(name) for name in INTERVALS)
         raise InputError(f"interval must be one of {known} or None; found {interval!r}.")
@@ -151,14 +158,14 @@ def estimate_cells(
         rest = None
         if outcomes.remainder is not None:
             known = support_of(outcomes.remainder, outcomes.reward_range, None)
-            rest = estimate_cells(outcomes.remainder, beta, level=level, interval=interval, support=known)
-        return partial_cells(outcomes, beta, rest, points_only=interval is None)
-    columns = outcomes.columns()
-    if reduced is None:
-        reduced = reduce_groups(columns, beta)
+            rest_reduced = reduce_groups(outcomes.remainder.columns(), beta)
+            rest = estimate_cells(
+                outcomes.remainder, beta, rest_reduced, level=level, interval=interval, support=known
+            )
+        return partial_cells(outcomes, beta, reduced, rest, points_only=interval is None)
     if outcomes.evidence == "complete":
         return _complete_cells(outcomes, reduced, interval)
-    return _SampledCells(outcomes, columns, np.broadcast_to(beta, reduced.log_z.shape), reduced).cells(
+    return _SampledCells(outcomes, outcomes.columns(), np.broadcast_to(beta, reduced.log_z.shape), reduced).cells(
         level, interval, support
     )
 

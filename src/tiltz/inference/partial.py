@@ -6,13 +6,15 @@ import numpy as np
 import numpy.typing as npt
 
 from tiltz.inference.cells import Cells
-from tiltz.kernels import Columns, reduce_groups
+from tiltz.kernels import Columns, Reduced, reduce_groups
 from tiltz.outcomes import Outcomes
 
 Floats = npt.NDArray[np.float64]
 
 
-def partial_cells(outcomes: Outcomes, beta: Floats, rest: Cells | None, *, points_only: bool) -> Cells:
+def partial_cells(
+    outcomes: Outcomes, beta: Floats, listed: Reduced, rest: Cells | None, *, points_only: bool
+) -> Cells:
     """Return the cells of a partial table.
 
     Parameters
@@ -21,12 +23,13 @@ def partial_cells(outcomes: Outcomes, beta: Floats, rest: Cells | None, *, point
         Partial evidence.
     beta : array, shape (1 or n_prompts, n_betas)
         KL coefficients.
+    listed : Reduced
+        Of the listed outcomes.
     rest : Cells or None
         What draws from the unlisted outcomes say of their Z; without them the reward range bounds it.
     points_only : bool
         Leave the limits out.
     """
-    listed = reduce_groups(outcomes.columns(), beta)
     if rest is None:
         lo, hi = (_log_z_with_missing_at(outcomes, reward, beta) for reward in outcomes.reward_range or ())
         log_z = _log_mean(lo, hi)

@@ -132,20 +132,23 @@ class Estimate:
             raise MissingExtraError("pyarrow", "arrow", "to_arrow()") from reason
         return pyarrow.table(self.to_dict())
 
-    def summary(self, *, max_rows: int | None = 40) -> str:
+    def summary(self, *, max_rows: int | None = 40, these_prompts: bool = False) -> str:
         """Return the estimate as text of at most 80 columns.
 
         Parameters
         ----------
         max_rows : int or None, default 40
             Lines for prompts and betas; None shows all.
+        these_prompts : bool, default False
+            Show the mean over just these prompts instead of the population that they stand for.
 
         Returns
         -------
         str
             One line per prompt and beta, the mean over prompts, what the intervals promise, and what the flags mean.
         """
-        return "\n".join([*self._table(max_rows), "", *self._overall_lines(), *self._kind_lines(), *self._note_lines()])
+        lines = [*self._table(max_rows), "", *self._overall_lines(these_prompts), *self._kind_lines()]
+        return "\n".join(lines + self._note_lines())
 
     def _shape(self) -> str:
         return f"{count(len(self.prompt), 'prompt')} x {count(len(self.beta), 'beta')}"
@@ -181,8 +184,8 @@ class Estimate:
         point = [number(self.log_z[i, j]), self._interval(i, j), number(self.soft_value[i, j])]
         return [str(self.prompt[i]), step, number(self.beta[j]), *point, str(self.n[i]), number(self.ess[i, j], 3), letters]
 
-    def _overall_lines(self) -> list[str]:
-        whole = self.overall if len(self.prompt) > 1 else self.overall_these
+    def _overall_lines(self, these_prompts: bool) -> list[str]:
+        whole = self.overall_these if these_prompts or len(self.prompt) == 1 else self.overall
         of = f"mean soft value over {count(whole.n_prompts, 'prompt')}" if whole.n_prompts > 1 else "soft value"
         lines = []
         for j, beta in enumerate(self.beta):
@@ -191,7 +194,7 @@ class Estimate:
             if whole.n_unbounded[j]:
                 line += f", {count(int(whole.n_unbounded[j]), 'prompt')} without an upper bound"
             lines += paragraph(line)
-        if len(self.prompt) > 1:
+        if whole.over == "population":
             lines += paragraph("(the interval is for the population that the prompts stand for)")
         return lines
 

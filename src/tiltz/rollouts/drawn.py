@@ -20,7 +20,7 @@ ROUNDING = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """The sampler of the rows: its name, the weights' log-probabilities if it is not the reference, and a note."""
+    """Who drew the rows, a note about it, and the log-probabilities if it was not the reference."""
 
     name: str
     note: str
@@ -54,7 +54,7 @@ def has_values(draws: Draws, word: str) -> bool:
     """Say whether a common column is there and not all null."""
     if word not in draws.names:
         return False
-    row = draws.table.query(f"SELECT count({draws.column(word)}) > 0 FROM {draws.table.relation}").fetchone()
+    row = draws.table.first(f"SELECT count({draws.column(word)}) > 0 FROM {draws.table.relation}")
     return bool(row and row[0])
 
 
@@ -62,12 +62,20 @@ def _weighted(draws: Draws, rows: Rows, word: str) -> Drawn:
     name = "proposal" if word == "log_proposal" else "policy"
     if not has_values(draws, "log_ref"):
         raise LayoutError(
-            f"rows drawn from a {name} ({word} is there) need log_ref too, since their weight is the ratio of the two; "
-            f"{draws.table.files[0]!r} has none. Score the completions under the reference and add the column log_ref, or, "
-            "if the rows were drawn from the reference, say so with --drawn-from reference (Python: drawn_from='reference')."
+            f"rows drawn from a {name} ({word} is there) need log_ref too, since their weight is the ratio "
+            "of the two; "
+            f"{draws.table.files[0]!r} has none. Score the completions under the reference and add the "
+            "column log_ref, or, "
+            "if the rows were drawn from the reference, say so with --drawn-from reference (Python: "
+            "drawn_from='reference')."
         )
     log_proposal = _log_probs(draws, rows, word)
-    _refuse(rows, log_proposal == -np.inf, f"{word} must be above -inf for a completion that was drawn", log_proposal)
+    _refuse(
+        rows,
+        log_proposal == -np.inf,
+        f"{word} must be above -inf for a completion that was drawn",
+        log_proposal,
+    )
     return Drawn(
         name,
         f"drawn from the {name} ({word}), weighted to the reference (log_ref).",
@@ -83,20 +91,27 @@ def _unweighted(draws: Draws, rows: Rows) -> Drawn:
     if len(steps) > 1:
         return Drawn(
             "policy of each step",
-            f"Z of each group is relative to the policy of its own step (steps {steps_in_words(steps)}), which drew it.",
+            f"Z of each group is relative to the policy of its own step (steps {steps_in_words(steps)}), "
+            "which drew it.",
         )
     if not steps:
         return Drawn("policy", "Z is relative to the policy that drew the rows; the files name no step.")
     start = " (the starting policy, before its first update)" if draws.layout.moving and steps == [1] else ""
-    return Drawn(f"policy of step {steps[0]}", f"Z is relative to the policy of step {steps[0]}{start}, which drew the rows.")
+    return Drawn(
+        f"policy of step {steps[0]}",
+        f"Z is relative to the policy of step {steps[0]}{start}, which drew the rows.",
+    )
 
 
 def _no_policy(draws: Draws) -> str:
     missing = [word for word in ("log_policy", "log_ref") if not has_values(draws, word)]
     return (
-        f"rows drawn from a policy need log_policy and log_ref to be weighted to the reference; {draws.table.files[0]!r} "
-        f"lacks {' and '.join(missing)}. Score the completions and add the columns, or leave --drawn-from out: Z is then "
-        f"relative to {'the policy that drew the rows' if draws.layout.moving else 'the reference, as the sampler'}."
+        "rows drawn from a policy need log_policy and log_ref to be weighted to the reference; "
+        f"{draws.table.files[0]!r} "
+        f"lacks {' and '.join(missing)}. Score the completions and add the columns, or leave --drawn-from "
+        "out: Z is then "
+        "relative to "
+        f"{'the policy that drew the rows' if draws.layout.moving else 'the reference, as the sampler'}."
     )
 
 
@@ -105,7 +120,8 @@ def _log_probs(draws: Draws, rows: Rows, word: str) -> np.ndarray:
     number = as_number(identifier(name), draws.table.columns[name])
     if number is None:
         raise LayoutError(
-            f"{name!r} must hold the log-probability of each whole completion, one number per row; found type "
+            f"{name!r} must hold the log-probability of each whole completion, one number per row; found "
+            "type "
             f"{draws.table.columns[name]} in {draws.table.files[0]!r}. Sum it over the tokens."
         )
     values = np.ma.filled(draws.fetch(value=number)["value"].astype(np.float64), np.nan)[rows.index]
@@ -119,5 +135,6 @@ def _refuse(rows: Rows, bad: np.ndarray, rule: str, values: np.ndarray) -> None:
         i = int(np.argmax(bad))
         found = "NaN or null" if np.isnan(values[i]) else f"{values[i]:g}"
         raise LayoutError(
-            f"{rule}; found {found} in {rows.where(i)} ({count(int(bad.sum()), 'such row')}). Repair or remove those rows."
+            f"{rule}; found {found} in {rows.where(i)} ({count(int(bad.sum()), 'such row')}). Repair or "
+            "remove those rows."
         )

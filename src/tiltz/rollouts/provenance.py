@@ -23,10 +23,14 @@ def agreed_metadata(files: Sequence[str], metadata: Sequence[dict[str, str]]) ->
         if told:
             _refuse_two(key, told)
             agreed[key] = told[0][0]
-    rules = {found["stopping"]: file for file, found in zip(files, metadata, strict=True) if "stopping" in found}
+    rules = {
+        found["stopping"]: file for file, found in zip(files, metadata, strict=True) if "stopping" in found
+    }
     for rule, file in rules.items():
         if rule not in ("fixed", "adaptive"):
-            raise LayoutError(f"the metadata key stopping must be 'fixed' or 'adaptive'; found {rule!r} in {file!r}.")
+            raise LayoutError(
+                f"the metadata key stopping must be 'fixed' or 'adaptive'; found {rule!r} in {file!r}."
+            )
     if rules:
         agreed["stopping"] = "adaptive" if "adaptive" in rules else "fixed"
     return agreed
@@ -38,6 +42,7 @@ def _refuse_two(key: str, told: list[tuple[str, str]]) -> None:
         if value != first:
             what = "reference" if key == "ref_id" else "reward"
             raise LayoutError(
-                f"files read together must have one {what}; {key} is {first!r} in {first_file!r} and {value!r} in "
+                f"files read together must have one {what}; {key} is {first!r} in {first_file!r} and "
+                f"{value!r} in "
                 f"{file!r}. Z differs between them: read them one by one."
             )

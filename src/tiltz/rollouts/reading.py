@@ -39,11 +39,11 @@ def read(
     Parameters
     ----------
     path : str, path or sequence of these
-        A file (Parquet, JSON lines, CSV, or Arrow where pyarrow is installed), a folder of files, a run folder of
-        TRL, or a pattern such as ``"rollouts/*.jsonl.gz"``.
+        A file (Parquet, JSON lines, CSV, or Arrow where pyarrow is installed), a folder of files, a run
+        folder of TRL, or a pattern such as ``"rollouts/*.jsonl.gz"``.
     reward : str or mapping of str to float, optional
-        The reward column, or columns and their weights. Left out, the layout's own reward column. In a weighted sum,
-        NaN in some of the columns is an abstention and is skipped.
+        The reward column, or columns and their weights. Left out, the layout's own reward column. In a
+        weighted sum, NaN in some of the columns is an abstention and is skipped.
     step : int or "all", optional
         The training step to read, or all steps, each with its own groups. Needed where there are several.
     drawn_from : {"reference", "policy"}, optional
@@ -64,8 +64,8 @@ def read(
     FileError
         If a file is missing, damaged or not what its name says.
     LayoutError
-        If the columns do not say what is needed, or a value in them is not legal; the file, row and prompt are
-        named.
+        If the columns do not say what is needed, or a value in them is not legal; the file, row and prompt
+        are named.
     InputError
         If an argument is not legal.
     MissingExtraError
@@ -73,8 +73,8 @@ def read(
 
     Notes
     -----
-    The rows of a trainer's log are draws from the policy of their step. Without log-probabilities Z is relative to
-    that policy, not to the reference; ``source.notes`` says which.
+    The rows of a trainer's log are draws from the policy of their step. Without log-probabilities Z is
+    relative to that policy, not to the reference; ``source.notes`` says which.
     """
     named = named_weights(reward)
     table = open_table(_files(path), text_columns=_TEXT)

@@ -15,7 +15,17 @@ from tiltz.rollouts.numbers import as_number, is_numeric
 from tiltz.rollouts.rows import Rows
 from tiltz.rollouts.wording import count, shortened, some_of
 
-_NEVER_REWARDS = {"advantage", "draw", "n_tokens", "prompt_id", "step", "truncated", "log_ref", "log_proposal", "log_policy"}
+_NEVER_REWARDS = {
+    "advantage",
+    "draw",
+    "n_tokens",
+    "prompt_id",
+    "step",
+    "truncated",
+    "log_ref",
+    "log_proposal",
+    "log_policy",
+}
 
 
 def named_weights(reward: str | Mapping[str, float] | None) -> dict[str, float]:
@@ -38,7 +48,8 @@ def named_weights(reward: str | Mapping[str, float] | None) -> dict[str, float]:
             raise InputError(f"the weight of reward {name!r} must be a number; found {weight!r}.") from error
         if weights[str(name)] == 0 or not math.isfinite(weights[str(name)]):
             raise InputError(
-                f"the weight of reward {name!r} must be finite and not 0; found {weight!r}. Leave a reward out to ignore it."
+                f"the weight of reward {name!r} must be finite and not 0; found {weight!r}. Leave a reward "
+                "out to ignore it."
             )
     if not weights:
         raise InputError("a mapping of rewards must name at least one column; found an empty mapping.")
@@ -90,7 +101,8 @@ def candidates(draws: Draws) -> list[str]:
 def _which(draws: Draws, numeric: list[str], hint: Sequence[float]) -> str:
     if not numeric:
         return (
-            f"{draws.layout.title} need a column of numbers as their reward; found none in {draws.table.files[0]!r} "
+            f"{draws.layout.title} need a column of numbers as their reward; found none in "
+            f"{draws.table.files[0]!r} "
             f"among {some_of(list(draws.table.columns), 40)}."
         )
     settings = len(hint) > 0 and len(hint) <= len(numeric)
@@ -100,8 +112,10 @@ def _which(draws: Draws, numeric: list[str], hint: Sequence[float]) -> str:
     mapping = ", ".join(f"{name!r}: {weight:g}" for weight, name in pairs)
     why = f" (the run's settings have the weights {list(hint)})" if settings else ""
     return (
-        f"{count(len(numeric), 'column')} of {draws.table.files[0]!r} may be the reward: {some_of(numeric, 20)}. Name one with "
-        f"--reward {numeric[0]}, or give a weighted sum with {options}{why}. In Python: reward={numeric[0]!r} or "
+        f"{count(len(numeric), 'column')} of {draws.table.files[0]!r} may be the reward: "
+        f"{some_of(numeric, 20)}. Name one with "
+        f"--reward {numeric[0]}, or give a weighted sum with {options}{why}. In Python: "
+        f"reward={numeric[0]!r} or "
         f"reward={{{mapping}}}."
     )
 
@@ -116,7 +130,8 @@ def summed_rewards(draws: Draws, rows: Rows, weights: Mapping[str, float]) -> tu
     """
     components = np.array([_component(draws, rows, name) for name in weights])
     missing = np.isnan(components)
-    _refuse(rows, missing.all(axis=0), f"{_what(weights)} must be a number or -inf in every row", "NaN or null")
+    nowhere = np.asarray(missing.all(axis=0))
+    _refuse(rows, nowhere, f"{_what(weights)} must be a number or -inf in every row", "NaN or null")
     total = np.zeros(len(rows))
     with np.errstate(over="ignore", invalid="ignore"):
         for values, weight, absent in zip(components, weights.values(), missing, strict=True):
@@ -124,7 +139,8 @@ def summed_rewards(draws: Draws, rows: Rows, weights: Mapping[str, float]) -> tu
     too_large = np.isnan(total) | (total == np.inf)
     _refuse(rows, too_large, f"{_what(weights)} must be below +inf (check the weights' signs)", "+inf")
     return total, [
-        f"{name} abstained (NaN) in {count(int(absent.sum()), 'row')} of {len(rows)}: the other components alone "
+        f"{name} abstained (NaN) in {count(int(absent.sum()), 'row')} of {len(rows)}: the other components "
+        "alone "
         "are the reward there."
         for name, absent in zip(weights, missing, strict=True)
         if absent.any()
@@ -135,7 +151,9 @@ def _component(draws: Draws, rows: Rows, name: str) -> np.ndarray:
     column, type_ = identifier(name), draws.table.columns[name]
     number = as_number(column, type_)
     if number is None:
-        raise LayoutError(f"the reward column {name!r} must hold numbers; found type {type_} in {draws.table.files[0]!r}.")
+        raise LayoutError(
+            f"the reward column {name!r} must hold numbers; found type {type_} in {draws.table.files[0]!r}."
+        )
     found = draws.fetch(number=number, filled=f"{column} IS NOT NULL")
     values = found["number"][rows.index]
     text = np.ma.getmaskarray(values) & np.asarray(found["filled"])[rows.index].astype(bool)
@@ -149,22 +167,29 @@ def _component(draws: Draws, rows: Rows, name: str) -> np.ndarray:
 
 
 def _not_json_null(draws: Draws, column: str) -> np.ndarray:
-    return np.asarray(draws.fetch(filled=f"coalesce(json_type({column}) <> 'NULL', false)")["filled"]).astype(bool)
+    return np.asarray(draws.fetch(filled=f"coalesce(json_type({column}) <> 'NULL', false)")["filled"]).astype(
+        bool
+    )
 
 
 def _text_reward(draws: Draws, rows: Rows, name: str, i: int, n_bad: int) -> str:
-    row = draws.table.query(
+    row = draws.table.first(
         f"SELECT {identifier(name)} FROM {draws.table.relation} WHERE {POSITION} = {int(rows.position[i])}"
-    ).fetchone()
+    )
     found = shortened(row[0] if row else None)
     return (
         f"reward {name!r} must be a number in every row; found the text {found} in {rows.where(i)} "
-        f"({count(n_bad, 'row')} with text in all). Write a number there, or choose another column with --reward."
+        f"({count(n_bad, 'row')} with text in all). Write a number there, or choose another column with "
+        "--reward."
     )
 
 
 def _what(weights: Mapping[str, float]) -> str:
-    return f"reward {next(iter(weights))!r}" if len(weights) == 1 else f"the weighted sum of {', '.join(weights)}"
+    return (
+        f"reward {next(iter(weights))!r}"
+        if len(weights) == 1
+        else f"the weighted sum of {', '.join(weights)}"
+    )
 
 
 def _refuse(rows: Rows, bad: np.ndarray, rule: str, found: str) -> None:

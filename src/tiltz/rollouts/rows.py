@@ -85,11 +85,13 @@ def rows_of(draws: Draws) -> Rows:
     _refuse_two_texts(draws)
     table = draws.table
     table.query(
-        f"CREATE OR REPLACE TABLE labels AS SELECT row_number() OVER (ORDER BY first) - 1 AS code, label, first "
+        "CREATE OR REPLACE TABLE labels AS SELECT row_number() OVER (ORDER BY first) - 1 AS code, label, "
+        "first "
         f"FROM (SELECT {key} AS label, min({POSITION}) AS first FROM {table.relation} GROUP BY ALL)"
     )
     found = table.arrays(
-        f"SELECT source.{POSITION} AS position, source.{FILE} AS file, source.{ROW} AS row, labels.code AS code "
+        f"SELECT source.{POSITION} AS position, source.{FILE} AS file, source.{ROW} AS row, labels.code AS "
+        "code "
         f"FROM {table.relation} AS source JOIN labels ON labels.label = {key} ORDER BY source.{POSITION}"
     )
     labels = table.arrays("SELECT label FROM labels ORDER BY code")["label"]
@@ -111,14 +113,17 @@ def _key(draws: Draws) -> tuple[str, str]:
     """Return the SQL of the column that names the prompt, and the type of its labels."""
     word = "prompt_id" if "prompt_id" in draws.names else "prompt"
     if word not in draws.names:
-        raise LayoutError(f"rollouts need a column prompt or prompt_id; found none in {draws.table.files[0]!r}.")
+        raise LayoutError(
+            f"rollouts need a column prompt or prompt_id; found none in {draws.table.files[0]!r}."
+        )
     type_ = draws.table.columns[draws.names[word]]
     column = draws.column(word)
     if is_whole(type_):
         return f"CAST({column} AS BIGINT)", "integer"
     if type_ in ("FLOAT", "DOUBLE"):
         raise LayoutError(
-            f"the column {draws.names[word]!r} must hold text or whole numbers, since floats cannot be compared safely; "
+            f"the column {draws.names[word]!r} must hold text or whole numbers, since floats cannot be "
+            "compared safely; "
             f"found type {type_.lower()} in {draws.table.files[0]!r}. Write the labels as text or integers."
         )
     if type_ == "JSON" or type_.endswith("]") or type_.startswith(("STRUCT", "MAP")):
@@ -128,13 +133,14 @@ def _key(draws: Draws) -> tuple[str, str]:
 
 def _refuse_missing(draws: Draws, key: str) -> None:
     table = draws.table
-    row = table.query(
+    row = table.first(
         f"SELECT {FILE}, {ROW} FROM {table.relation} WHERE {key} IS NULL ORDER BY {POSITION} LIMIT 1"
-    ).fetchone()
+    )
     if row:
         word = draws.names.get("prompt_id", draws.names.get("prompt"))
         raise LayoutError(
-            f"every row must name its prompt; the column {word!r} is null in {table.place(*row)}. Fill it, or remove the row."
+            f"every row must name its prompt; the column {word!r} is null in {table.place(*row)}. Fill it, "
+            "or remove the row."
         )
 
 
@@ -142,18 +148,25 @@ def _refuse_two_texts(draws: Draws) -> None:
     if not {"prompt_id", "prompt"} <= set(draws.names):
         return
     table, label, text = draws.table, draws.column("prompt_id"), draws.column("prompt")
-    hashed = f"hash(CAST(to_json({text}) AS VARCHAR))" if table.columns["prompt"] != "VARCHAR" else f"hash({text})"
-    row = table.query(
-        f"SELECT CAST(any_value({label}) AS VARCHAR), arg_min({FILE}, {POSITION}), arg_min({ROW}, {POSITION}), "
-        f"arg_max({FILE}, {hashed}), arg_max({ROW}, {hashed}), arg_min({FILE}, {hashed}), arg_min({ROW}, {hashed}) "
-        f"FROM {table.relation} WHERE {text} IS NOT NULL GROUP BY {label} HAVING min({hashed}) <> max({hashed}) "
+    hashed = (
+        f"hash(CAST(to_json({text}) AS VARCHAR))" if table.columns["prompt"] != "VARCHAR" else f"hash({text})"
+    )
+    row = table.first(
+        f"SELECT CAST(any_value({label}) AS VARCHAR), arg_min({FILE}, {POSITION}), arg_min({ROW}, "
+        f"{POSITION}), "
+        f"arg_max({FILE}, {hashed}), arg_max({ROW}, {hashed}), arg_min({FILE}, {hashed}), arg_min({ROW}, "
+        f"{hashed}) "
+        f"FROM {table.relation} WHERE {text} IS NOT NULL GROUP BY {label} HAVING min({hashed}) <> "
+        f"max({hashed}) "
         f"ORDER BY min({POSITION}) LIMIT 1"
-    ).fetchone()
+    )
     if row:
         places = sorted([(row[3], row[4]), (row[5], row[6])])
         raise LayoutError(
-            f"one prompt_id must stand for one prompt; {shortened(row[0])} has different texts in {table.place(*places[0])} and "
-            f"{table.place(*places[1])}. Give each prompt its own prompt_id, or leave the column out to group by text."
+            f"one prompt_id must stand for one prompt; {shortened(row[0])} has different texts in "
+            f"{table.place(*places[0])} and "
+            f"{table.place(*places[1])}. Give each prompt its own prompt_id, or leave the column out to "
+            "group by text."
         )
 
 
@@ -190,7 +203,11 @@ def canonical_messages(text: str) -> str:
     '[{"content": "Hi", "role": "user"}]'
     """
     value = json.loads(text)
-    return value if isinstance(value, str) else json.dumps(_without_nulls(value), sort_keys=True, ensure_ascii=False)
+    return (
+        value
+        if isinstance(value, str)
+        else json.dumps(_without_nulls(value), sort_keys=True, ensure_ascii=False)
+    )
 
 
 def _without_nulls(value: Any) -> Any:
@@ -207,13 +224,16 @@ def _steps(draws: Draws, found: Mapping[str, np.ndarray]) -> np.ndarray | None:
     name = draws.names["step"]
     number = as_number(identifier(name), draws.table.columns[name])
     if number is None:
-        raise LayoutError(f"the column {name!r} must hold whole numbers; found type {draws.table.columns[name]}.")
+        raise LayoutError(
+            f"the column {name!r} must hold whole numbers; found type {draws.table.columns[name]}."
+        )
     step = np.ma.filled(draws.fetch(step=number)["step"].astype(np.float64), np.nan)
     bad = ~(np.isfinite(step) & (step == np.floor(step)))
     if bad.any():
         i = int(np.argmax(bad))
         raise LayoutError(
-            f"every step must be a whole number; found none in {draws.table.place(found['file'][i], found['row'][i])}, "
+            "every step must be a whole number; found none in "
+            f"{draws.table.place(found['file'][i], found['row'][i])}, "
             f"column {name!r} ({np.count_nonzero(bad)} such rows)."
         )
     return step.astype(np.int64)

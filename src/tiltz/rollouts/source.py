@@ -105,7 +105,13 @@ class Rollouts:
         """
         index = np.asarray(rows)
         if index.ndim != 1 or (index.size and index.dtype.kind not in "iu"):
-            raise InputError(f"rows must be a list of row indices; found an array of {index.dtype}, shape {index.shape}.")
-        if index.size and not (0 <= index.min() and index.max() < len(self)):
-            raise InputError(f"rows must be indices from 0 to {len(self) - 1}; found {index.min()} to {index.max()}.")
-        write_rows(self.table, self.position[index.astype(np.int64)], path, columns=columns, metadata=metadata)
+            raise InputError(
+                f"rows must be a list of row indices; found an array of {index.dtype}, shape {index.shape}."
+            )
+        if index.size and (index.min() < 0 or index.max() >= len(self)):
+            raise InputError(
+                f"rows must be indices from 0 to {len(self) - 1}; found {index.min()} to {index.max()}."
+            )
+        write_rows(
+            self.table, self.position[index.astype(np.int64)], path, columns=columns, metadata=metadata
+        )

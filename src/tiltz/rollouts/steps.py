@@ -29,12 +29,18 @@ def choose_step(rows: Rows, step: int | Literal["all"] | None, repeats: Mapping[
     LayoutError
         If several steps are there and none is chosen, or the chosen one is not there.
     """
-    if step is not None and step != "all" and (isinstance(step, bool) or not isinstance(step, int | np.integer)):
+    if (
+        step is not None
+        and step != "all"
+        and (isinstance(step, bool) or not isinstance(step, int | np.integer))
+    ):
         raise InputError(f"step must be a whole number or 'all'; found {step!r}.")
     if rows.step is None:
         if step in (None, "all"):
             return rows
-        raise LayoutError(f"step {step} was asked for, but {rows.table.files[0]!r} has no column step. Leave step out.")
+        raise LayoutError(
+            f"step {step} was asked for, but {rows.table.files[0]!r} has no column step. Leave step out."
+        )
     steps = np.unique(rows.step).tolist()
     if step == "all" or (step is None and len(steps) == 1):
         return rows
@@ -48,13 +54,16 @@ def _not_there(step: int | str | None, steps: list[int], repeats: Mapping[int, i
     how = "--step N or --step all (Python: step=N or step='all')"
     if step is None:
         return (
-            f"one step must be chosen, since each was drawn from another policy and Z is relative to it; {known}. "
-            f"Name one with --step {steps[0]} (Python: step={steps[0]}), or take each step as its own group with "
+            "one step must be chosen, since each was drawn from another policy and Z is relative to it; "
+            f"{known}. "
+            f"Name one with --step {steps[0]} (Python: step={steps[0]}), or take each step as its own group "
+            "with "
             "--step all (Python: step='all')."
         )
     if step in repeats:
         return (
-            f"step {step} holds the rollouts of step {repeats[int(step)]} once more (the trainer used them for several "
+            f"step {step} holds the rollouts of step {repeats[int(step)]} once more (the trainer used them "
+            "for several "
             f"updates); they are counted there. Use --step {repeats[int(step)]}."
         )
     return f"step {step} is not there; {known}. Choose with {how}."

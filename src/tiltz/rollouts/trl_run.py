@@ -1,8 +1,9 @@
-"""TRL runs as they really are: rollouts written twice, evaluation rows mixed in, advantages to check against."""
+"""TRL runs as they are: rollouts written twice, evaluation rows mixed in, advantages to check against."""
 
 from __future__ import annotations
 
 import glob
+import itertools
 import json
 import os
 from collections.abc import Sequence
@@ -48,18 +49,17 @@ def without_repeats(draws: Draws, rows: Rows) -> tuple[Rows, dict[int, int], lis
 
     Notes
     -----
-    Groups whose rows are all alike prove nothing by themselves: a policy that has collapsed writes them at every
-    step. They count as repeats only beside a repeated group with different rows.
+    Groups whose rows are all alike prove nothing by themselves: a policy that has collapsed writes them at
+    every step. They count as repeats only beside a repeated group with different rows.
     """
     if rows.step is None or len(np.unique(rows.step)) < 2:
         return rows, {}, []
     written = _written_groups(draws, rows)
-    group, _ = rows.groups()
     drop = np.zeros(len(rows), dtype=bool)
     first_step: dict[int, int] = {}
     n_steps = 0
     steps = sorted(written)
-    for before, now in zip(steps, steps[1:], strict=False):
+    for before, now in itertools.pairwise(steps):
         same = [code for code, seen in written[now].items() if written[before].get(code) == seen]
         if not any(len(set(written[now][code])) > 1 for code in same):
             continue
@@ -70,7 +70,8 @@ def without_repeats(draws: Draws, rows: Rows) -> tuple[Rows, dict[int, int], lis
     if not n_steps:
         return rows, {}, []
     note = (
-        f"{count(int(drop.sum()), 'row')} of {count(n_steps, 'step')} repeat the step before (the trainer used its rollouts "
+        f"{count(int(drop.sum()), 'row')} of {count(n_steps, 'step')} repeat the step before (the trainer "
+        "used its rollouts "
         "for several updates) and are counted once."
     )
     return rows.keep(~drop), first_step, [note]
@@ -91,7 +92,7 @@ def _written_groups(draws: Draws, rows: Rows) -> dict[int, dict[int, tuple[int, 
 
 
 def usual_group_size(rows: Rows, settings: dict[str, Any]) -> int | None:
-    """Return the number of completions that the trainer draws for a prompt, or None where that is not clear."""
+    """Return how many completions the trainer draws for a prompt, or None where that is not clear."""
     _, sizes = rows.groups()
     if settings:
         return int(settings["num_generations"])
@@ -100,20 +101,26 @@ def usual_group_size(rows: Rows, settings: dict[str, Any]) -> int | None:
 
 
 def without_odd_groups(rows: Rows, usual: int | None) -> tuple[Rows, list[str]]:
-    """Leave out groups that are cut, or are evaluation rows: their size is not a multiple of the usual one."""
+    """Leave out groups whose size is no multiple of the usual one: cut ones, and evaluation rows."""
     group, sizes = rows.groups()
     if usual is None:
         found = some_of(np.unique(sizes).tolist(), 8)
-        return rows, [f"groups have {found} rows and no usual size: none was left out as cut or as evaluation rows."]
+        return rows, [
+            f"groups have {found} rows and no usual size: none was left out as cut or as evaluation rows."
+        ]
     odd = sizes % usual != 0
     if not odd.any():
         return rows, []
     found = some_of(np.unique(sizes[odd]).tolist(), 8)
     if odd.all():
-        return rows, [f"no group has a multiple of {usual} rows, the usual size of the run (found {found}): all were kept."]
+        return rows, [
+            f"no group has a multiple of {usual} rows, the usual size of the run (found {found}): all were "
+            "kept."
+        ]
     dropped = odd[group]
     note = (
-        f"{count(int(odd.sum()), 'group')} with {count(int(dropped.sum()), 'row')} left out: {found} rows where the run "
+        f"{count(int(odd.sum()), 'group')} with {count(int(dropped.sum()), 'row')} left out: {found} rows "
+        "where the run "
         f"draws {usual} completions for a prompt, so they are cut or are evaluation rows."
     )
     return rows.keep(~dropped), [note]
@@ -123,7 +130,9 @@ def advantage_note(draws: Draws, rows: Rows, reward: np.ndarray, usual: int | No
     """Say whether the reward reproduces the advantages that the trainer logged."""
     if "advantage" not in draws.table.columns or usual is None or usual < 2:
         return []
-    logged = np.ma.filled(draws.fetch(value='TRY_CAST(advantage AS DOUBLE)')["value"].astype(float), np.nan)[rows.index]
+    logged = np.ma.filled(draws.fetch(value="TRY_CAST(advantage AS DOUBLE)")["value"].astype(float), np.nan)[
+        rows.index
+    ]
     group, sizes = rows.groups()
     whole = (sizes == usual)[group] & np.isfinite(logged) & np.isfinite(reward)
     whole &= np.bincount(group, whole, len(sizes))[group] == usual
@@ -135,9 +144,13 @@ def advantage_note(draws: Draws, rows: Rows, reward: np.ndarray, usual: int | No
         for expected in _possible_advantages(reward[whole], group[whole], step[whole])
     )
     if agrees:
-        return [f"the reward agrees with the advantages that the trainer logged ({count(int(whole.sum()), 'row')} checked)."]
+        return [
+            "the reward agrees with the advantages that the trainer logged "
+            f"({count(int(whole.sum()), 'row')} checked)."
+        ]
     return [
-        "WARNING: the reward does not reproduce the advantages that the trainer logged, so the columns or weights are "
+        "WARNING: the reward does not reproduce the advantages that the trainer logged, so the columns or "
+        "weights are "
         "probably not the trainer's."
     ]
 
@@ -164,5 +177,3 @@ def _deviation(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Return the sample standard deviation (n - 1) of each value's group."""
     squares = np.bincount(group, (values - _mean(values, group)) ** 2)
     return np.sqrt(squares / np.maximum(np.bincount(group) - 1, 1))[group]
-
-

@@ -33,7 +33,9 @@ def flatten(table: Table) -> Table:
     for clash in {"completion", "reward", "draw"} & set(kept):
         del kept[clash]
     others = "".join(f", {expression} AS {identifier(name)}" for name, expression in kept.items())
-    inner = f"SELECT {FILE}, {ROW}, {POSITION} AS place{others}, unnest([{listed}]) AS one FROM {table.relation}"
+    inner = (
+        f"SELECT {FILE}, {ROW}, {POSITION} AS place{others}, unnest([{listed}]) AS one FROM {table.relation}"
+    )
     return table.derive(
         "responses",
         f"SELECT row_number() OVER (ORDER BY place, one.draw) - 1 AS {POSITION}, * EXCLUDE (place, one), "

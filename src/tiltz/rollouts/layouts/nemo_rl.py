@@ -16,11 +16,15 @@ def is_nemo_rl(table: Table) -> bool:
 
 
 def flatten(table: Table) -> Table:
-    """Return one row per completion, with columns ``prompt``, ``completion``, ``reward``, ``log_ref``, ``draw``."""
+    """Return one row per completion, with the common columns and ``draw``, its number."""
     fields = _fields(table)
     _refuse_empty(table)
     names = {_NAMES.get(name, name): f"one[{literal(name)}]" for name in fields}
-    kept = {c: identifier(c) for c in table.columns if c not in ("context", "completions", "prompt", "draw", *names)}
+    kept = {
+        c: identifier(c)
+        for c in table.columns
+        if c not in ("context", "completions", "prompt", "draw", *names)
+    }
     others = "".join(f", {expression} AS {identifier(name)}" for name, expression in kept.items())
     inner = (
         f"SELECT {FILE}, {ROW}, {POSITION} AS place{others}, context AS prompt, unnest(completions) AS one, "
@@ -29,17 +33,17 @@ def flatten(table: Table) -> Table:
     columns = ", ".join(f"{expression} AS {identifier(name)}" for name, expression in names.items())
     return table.derive(
         "completions",
-        f"SELECT row_number() OVER (ORDER BY place, draw) - 1 AS {POSITION}, * EXCLUDE (place, one), {columns} "
+        f"SELECT row_number() OVER (ORDER BY place, draw) - 1 AS {POSITION}, * EXCLUDE (place, one), "
+        f"{columns} "
         f"FROM ({inner})",
     )
 
 
 def _fields(table: Table) -> list[str]:
     """Return the names that the completions have."""
-    type_ = dict(zip(table.columns, table.query(f"SELECT * EXCLUDE ({FILE}, {ROW}, {POSITION}) "
-                 f"FROM {table.relation} LIMIT 0").description or (), strict=False))["completions"][1]
-    element = dict(type_.children).get("child") if type_.id == "list" else None
-    fields = [name for name, _ in element.children] if element is not None and element.id == "struct" else []
+    type_ = table.type_of("completions")
+    element = dict(type_.children)["child"] if type_.id == "list" else type_
+    fields = [name for name, _ in element.children] if element.id == "struct" else []
     if "reward" not in fields:
         raise LayoutError(
             f"the column completions must hold lists of objects with completion and reward; found type "
@@ -49,13 +53,14 @@ def _fields(table: Table) -> list[str]:
 
 
 def _refuse_empty(table: Table) -> None:
-    row = table.query(
+    row = table.first(
         f"SELECT {FILE}, {ROW} FROM {table.relation} WHERE completions IS NULL OR len(completions) = 0 "
         f"ORDER BY {POSITION} LIMIT 1"
-    ).fetchone()
+    )
     if row:
         raise LayoutError(
-            f"every context needs at least one completion; found none in {table.place(*row)}. Remove that line."
+            f"every context needs at least one completion; found none in {table.place(*row)}. Remove that "
+            "line."
         )
 
 

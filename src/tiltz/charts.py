@@ -1,0 +1,94 @@
+"""From columns to pictures: Altair charts, loaded on first use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tiltz.errors import FileError, MissingExtraError
+
+if TYPE_CHECKING:
+    import altair
+
+_FORMATS = (".html", ".svg", ".png", ".json")
+
+
+def sweep_chart(curve: dict[str, list[float]]) -> altair.VConcatChart:
+    """Return the soft value over beta with its interval, above mean reward against KL.
+
+    Parameters
+    ----------
+    curve : dict of str to list of float
+        Columns ``beta, soft_value, lo, hi, mean_reward, kl``; limits that are infinite are drawn as open ends.
+
+    Raises
+    ------
+    MissingExtraError
+        If Altair is not installed.
+    """
+    alt = _altair()
+    finite = {name: [x if _finite(x) else None for x in column] for name, column in curve.items()}
+    names = ("beta", "soft_value", "lo", "hi", "mean_reward", "kl")
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*(finite[name] for name in names), strict=True)]
+    base = alt.Chart(alt.Data(values=rows))
+    beta = alt.X("beta:Q", scale=alt.Scale(type="log"), title="beta (reward per nat)")
+    band = base.mark_area(opacity=0.25).encode(
+        x=beta, y=alt.Y("lo:Q", title="reward", scale=alt.Scale(zero=False)), y2="hi:Q"
+    )
+    tooltip = [alt.Tooltip(f"{name}:Q", format=".4g") for name in names]
+    value = base.mark_line(point=True).encode(x=beta, y=alt.Y("soft_value:Q"), tooltip=tooltip)
+    reward = base.mark_line(strokeDash=[4, 3], color="#888").encode(x=beta, y=alt.Y("mean_reward:Q"))
+    upper = (band + value + reward).properties(
+        width=480, height=240, title="Mean soft value with its interval; dashed: tilted mean reward"
+    )
+    lower = (
+        base.mark_line(point=True)
+        .encode(
+            x=alt.X("kl:Q", title="KL(tilted || reference), nats"),
+            y=alt.Y("mean_reward:Q", title="tilted mean reward", scale=alt.Scale(zero=False)),
+            order=alt.Order("beta:Q"),
+            tooltip=tooltip,
+        )
+        .properties(width=480, height=240, title="Reward against KL")
+    )
+    return alt.vconcat(upper, lower)
+
+
+def save_chart(chart: Any, path: str | Path) -> None:
+    """Write a chart to a file; the name appears when the file is complete.
+
+    Parameters
+    ----------
+    chart : altair chart
+        The picture.
+    path : str or path
+        ``.html`` (one file that needs no network), ``.svg``, ``.png`` or ``.json``.
+
+    Raises
+    ------
+    FileError
+        If the suffix is another, or the file cannot be written.
+    """
+    target = Path(path)
+    if target.suffix not in _FORMATS:
+        raise FileError(f"a picture must end in {', '.join(_FORMATS)}; found {str(path)!r}.")
+    partial = target.with_name(f".{target.stem}.partial{target.suffix}")
+    try:
+        chart.save(str(partial), **({"inline": True} if target.suffix == ".html" else {}))
+        partial.replace(target)
+    except OSError as reason:
+        raise FileError(f"{str(path)!r} cannot be written: {reason.strerror or reason}.") from reason
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _altair() -> Any:
+    try:
+        import altair
+    except ImportError as reason:
+        raise MissingExtraError("altair", "report", "A chart") from reason
+    return altair
+
+
+def _finite(x: float) -> bool:
+    return x - x == 0

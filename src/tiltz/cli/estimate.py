@@ -1,0 +1,58 @@
+"""``tiltz estimate``: log Z, interval, soft value and flags for every prompt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+import tiltz
+from tiltz.cli import session
+from tiltz.cli.options import Betas, declaring, reading, writing
+
+
+@click.command()
+@reading
+@click.option(
+    "--beta", "--betas", "betas", type=Betas(), multiple=True, required=True, help="Beta, or LOW:HIGH:N; repeatable."
+)
+@declaring
+@click.option("--these-prompts", is_flag=True, help="Average over just these prompts, not the population they stand for.")
+@click.option("--rows", default=40, show_default=True, type=click.IntRange(min=0), help="Lines to print; 0 prints all.")
+@writing
+def estimate(
+    files: tuple[str, ...],
+    betas: tuple[tuple[float, ...], ...],
+    level: float,
+    interval: str,
+    reward_range: tuple[float, float] | None,
+    reward_values: tuple[float, ...] | None,
+    these_prompts: bool,
+    rows: int,
+    output: str | None,
+    as_json: bool,
+    **table: Any,
+) -> None:
+    """Estimate log Z of every prompt, with an interval and the reason to believe it.
+
+    \b
+    Examples:
+      tiltz estimate rollouts.parquet --beta 0.1 --beta 0.5
+      tiltz estimate completions/ --step 1 --reward 1.0*correct --reward 0.3*style --beta 0.05
+      tiltz estimate rollouts.jsonl --beta 0.1 --reward-values 0,1 --json
+    """
+    outcomes = session.read_table(files, **table)
+    with session.progress("estimating") as progress:
+        found = tiltz.estimate(
+            outcomes,
+            [beta for word in betas for beta in word],
+            level=level,
+            interval=None if interval == "none" else interval,
+            reward_range=reward_range,
+            reward_values=reward_values,
+            progress=progress,
+        )
+    overall = found.overall_these if these_prompts else found.overall
+    text = session.about(outcomes) + "\n\n" + found.summary(max_rows=rows or None, these_prompts=these_prompts)
+    as_object = session.overall_json(overall, found.beta, level)
+    session.give(outcomes, found.to_dict(), as_object, text, output=output, as_json=as_json)

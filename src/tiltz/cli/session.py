@@ -1,0 +1,114 @@
+"""What the commands have in common: reading a table with a progress bar, and giving results back."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from tiltz.cli.options import reward_weights
+from tiltz.errors import InputError
+from tiltz.files import json_ready, write_columns
+from tiltz.inference import Overall
+from tiltz.outcomes import Outcomes
+from tiltz.rollouts import read
+
+SCHEMA = "tiltz/1"
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[float], None]]:
+    """Show a bar on stderr while work goes on, if a person is watching."""
+    if not sys.stderr.isatty():
+        yield lambda share: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda share: bar.update(task, total=1.0, completed=share)
+
+
+def read_table(
+    files: tuple[str, ...],
+    reward: tuple[str, ...],
+    step: int | str | None,
+    drawn_from: str | None,
+    wanted: tuple[str, ...],
+) -> Outcomes:
+    """Return the rollouts that the options of :func:`tiltz.cli.options.reading` name."""
+    with progress("reading"):
+        outcomes = read(list(files), reward=reward_weights(reward), step=step, drawn_from=drawn_from)
+    return _keep(outcomes, wanted) if wanted else outcomes
+
+
+def _keep(outcomes: Outcomes, wanted: tuple[str, ...]) -> Outcomes:
+    """Return the prompts whose label is one of the words or, word by word, contains it."""
+    labels = [str(label) for label in outcomes.prompt]
+    keep = [False] * len(labels)
+    for word in wanted:
+        found = [label == word for label in labels]
+        if not any(found):
+            found = [word.casefold() in label.casefold() for label in labels]
+        if not any(found):
+            raise InputError(
+                f"--prompt {word!r} must name a prompt of the table; none of its {len(labels):,} labels is or contains "
+                f"it. The first label is {labels[0][:60]!r}."
+            )
+        keep = [a or b for a, b in zip(keep, found, strict=True)]
+    return outcomes.select(keep)
+
+
+def give(
+    outcomes: Outcomes,
+    columns: dict[str, list[Any]],
+    overall: Any,
+    text: str,
+    *,
+    output: str | None,
+    as_json: bool,
+) -> None:
+    """Write the rows where asked, then print the JSON object or the text."""
+    if output is not None:
+        write_columns(columns, output)
+        click.echo(f"wrote {len(columns['prompt']):,} rows to {output}", err=True)
+    if as_json:
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        result = {"schema": SCHEMA, "rows": rows, "overall": overall, "source": outcomes.source.to_dict()}
+        click.echo(json.dumps(json_ready(result), ensure_ascii=False, allow_nan=False))
+    else:
+        click.echo(text)
+
+
+def about(outcomes: Outcomes) -> str:
+    """Return what was read, as the lines that head a summary."""
+    from tiltz.text import paragraph
+
+    source = outcomes.source
+    sentences = [source.recognised, source.missing, *source.notes]
+    return "\n".join(line for sentence in sentences if sentence for line in paragraph(sentence))
+
+
+def overall_json(overall: Overall, betas: Any, level: float) -> Any:
+    """Return means over prompts as JSON: an object for one beta, else a list."""
+    found = [
+        {
+            "beta": float(beta),
+            "soft_value": float(overall.soft_value[j]),
+            "lo": float(overall.lo[j]),
+            "hi": float(overall.hi[j]),
+            "level": level,
+            "n_prompts": overall.n_prompts,
+            "n_unbounded": int(overall.n_unbounded[j]),
+            "kind": str(overall.kind[j]),
+            "over": overall.over,
+        }
+        for j, beta in enumerate(betas)
+    ]
+    return found[0] if len(found) == 1 else found
