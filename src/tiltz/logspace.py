@@ -79,7 +79,7 @@ def log_partition(log_ref: Array, reward: Array, beta: Array | float, axis: int 
     Returns
     -------
     array
-        log Z in nats, the broadcast shape without ``axis``; ``-inf`` where every outcome has weight zero.
+        In nats, the broadcast shape without ``axis``; ``-inf`` where every outcome has weight zero.
         NaN inputs give NaN.
 
     Raises
@@ -185,7 +185,9 @@ def _as_floats(*values: Array) -> tuple[Any, list[Array]]:
     dtype = xp.result_type(*converted)
     if not xp.isdtype(dtype, "real floating"):
         if not xp.isdtype(dtype, ("integral", "bool")):
-            raise InputError(f"scores, log-probabilities and rewards must be real numbers; found type {dtype}.")
+            raise InputError(
+                f"scores, log-probabilities and rewards must be real numbers; found type {dtype}."
+            )
         dtype = xp.asarray(0.0).dtype
     return xp, [xp.astype(array, dtype, copy=False) for array in converted]
 

@@ -14,6 +14,20 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from tiltz.checks import (
+    MASS_TOLERANCE,
+    as_rows,
+    check_declared,
+    check_log_probs,
+    check_rewards,
+    checked_range,
+    checked_values,
+    frozen,
+    missing_mass,
+    refuse,
+    row_index,
+    total_log_mass,
+)
 from tiltz.errors import InputError
 from tiltz.facts import TableFacts
 from tiltz.grouping import Groups, group_rows
@@ -21,9 +35,6 @@ from tiltz.kernels import Columns
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-MASS_TOLERANCE = 1e-9
-"""How far the reference mass of a complete table may be from 1 without ``renormalise``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -118,11 +129,11 @@ class Outcomes:
         >>> float(np.exp(float(tiltz.estimate(table, beta=1.0)))).__round__(4)
         5.5207
         """
-        reward, log_ref, prompt = _rows(reward=reward, log_ref=log_ref, prompt=prompt)
-        groups = group_rows(prompt)
-        _check_rewards(reward, groups)
-        _check_log_probs(log_ref, groups, "log_ref")
-        log_mass = _log_mass(log_ref, groups)
+        rewards, log_probs, labels = as_rows(prompt, reward=reward, log_ref=log_ref)
+        groups = group_rows(labels)
+        check_rewards(rewards, groups)
+        check_log_probs(log_probs, groups, "log_ref")
+        log_mass = total_log_mass(log_probs, groups)
         with np.errstate(over="ignore"):
             off = np.abs(np.expm1(log_mass))
         if not renormalise and np.any(off > MASS_TOLERANCE):
@@ -137,11 +148,11 @@ class Outcomes:
             raise InputError(f"at least one outcome must have reference mass above 0; {empty} has none.")
         return cls(
             evidence="complete",
-            reward=_frozen(reward),
-            log_weight=_frozen(log_ref - log_mass[groups.of_row]),
+            reward=frozen(rewards),
+            log_weight=frozen(log_probs - log_mass[groups.of_row]),
             groups=groups,
-            row=_frozen(np.arange(len(reward))),
-            facts=TableFacts.of(reward, groups),
+            row=frozen(np.arange(len(rewards))),
+            facts=TableFacts.of(rewards, groups),
             source=source,
         )
 
@@ -188,27 +199,27 @@ class Outcomes:
             If the listed mass of a prompt exceeds 1, a reward is outside ``reward_range``, or a value is not
             legal.
         """
-        reward, log_ref, prompt = _rows(reward=reward, log_ref=log_ref, prompt=prompt)
-        groups = group_rows(prompt)
-        _check_rewards(reward, groups)
-        _check_log_probs(log_ref, groups, "log_ref")
+        rewards, log_probs, labels = as_rows(prompt, reward=reward, log_ref=log_ref)
+        groups = group_rows(labels)
+        check_rewards(rewards, groups)
+        check_log_probs(log_probs, groups, "log_ref")
         declared = checked_range(reward_range)
-        check_declared(reward, groups, declared, None)
-        log_listed = _log_mass(log_ref, groups)
-        missing = _missing_mass(log_listed, groups, log_missing)
+        check_declared(rewards, groups, declared, None)
+        log_listed = total_log_mass(log_probs, groups)
+        missing = missing_mass(log_listed, groups, log_missing)
         log_total = np.logaddexp(log_listed, missing)
         if remainder is not None:
             _check_remainder(remainder, groups)
         return cls(
             evidence="partial",
-            reward=_frozen(reward),
-            log_weight=_frozen(log_ref - log_total[groups.of_row]),
+            reward=frozen(rewards),
+            log_weight=frozen(log_probs - log_total[groups.of_row]),
             groups=groups,
-            row=_frozen(np.arange(len(reward))),
+            row=frozen(np.arange(len(rewards))),
             reward_range=declared,
-            log_missing=_frozen(missing - log_total),
+            log_missing=frozen(missing - log_total),
             remainder=remainder,
-            facts=TableFacts.of(reward, groups),
+            facts=TableFacts.of(rewards, groups),
             source=source,
         )
 
@@ -276,36 +287,33 @@ class Outcomes:
             raise InputError(
                 "draws from a proposal need log_ref beside log_proposal, since their weight is the ratio of the two."
             )
-        reward, log_ref, log_proposal, prompt = _rows(
-            reward=reward,
-            log_ref=log_ref if weighted else None,
-            log_proposal=log_proposal,
-            prompt=prompt,
-        )
-        groups = group_rows(prompt, None if step is None else np.asarray(step))
-        _check_rewards(reward, groups)
-        log_weight = np.broadcast_to(0.0, reward.shape)
+        ratio = {"log_ref": log_ref, "log_proposal": log_proposal} if weighted else {}
+        rewards, *log_probs, labels = as_rows(prompt, reward=reward, **ratio)
+        groups = group_rows(labels, None if step is None else np.asarray(step))
+        check_rewards(rewards, groups)
+        log_weight = np.broadcast_to(0.0, rewards.shape)
         if weighted:
-            _check_log_probs(log_ref, groups, "log_ref")
-            _check_log_probs(log_proposal, groups, "log_proposal")
-            _refuse(log_proposal == -np.inf, groups, "log_proposal must be above -inf for an outcome that was drawn")
-            log_weight = _frozen(log_ref - log_proposal)
+            for name, log_prob in zip(ratio, log_probs, strict=True):
+                check_log_probs(log_prob, groups, name)
+            what = "log_proposal must be above -inf for an outcome that was drawn"
+            refuse(log_probs[1] == -np.inf, groups, what)
+            log_weight = frozen(log_probs[0] - log_probs[1])
         declared_range = None if reward_range is None else checked_range(reward_range)
         declared_values = None if reward_values is None else checked_values(reward_values)
-        check_declared(reward, groups, declared_range, declared_values)
+        check_declared(rewards, groups, declared_range, declared_values)
         if stopping not in ("fixed", "adaptive"):
             raise InputError(f"stopping must be 'fixed' or 'adaptive'; found {stopping!r}.")
         return cls(
             evidence="sampled",
-            reward=_frozen(reward),
+            reward=frozen(rewards),
             log_weight=log_weight,
             groups=groups,
-            row=_frozen(np.arange(len(reward)) if row is None else _row_index(row, len(reward))),
+            row=frozen(np.arange(len(rewards)) if row is None else row_index(row, len(rewards))),
             drawn_from=drawn_from or ("proposal" if weighted else "reference"),
             stopping=stopping,
             reward_range=declared_range,
             reward_values=declared_values,
-            facts=TableFacts.of(reward, groups),
+            facts=TableFacts.of(rewards, groups),
             source=source,
         )
 
@@ -332,7 +340,7 @@ class Outcomes:
     @property
     def log_listed(self) -> Floats:
         """Log of the reference mass of the rows of each prompt, in nats, shape (n_prompts,); not for samples."""
-        return _log_mass(self.log_weight, self.groups)
+        return total_log_mass(self.log_weight, self.groups)
 
     def __len__(self) -> int:
         return len(self.reward)
@@ -365,11 +373,11 @@ class Outcomes:
         rows = mask[self.groups.of_row]
         return dataclasses.replace(
             self,
-            reward=_frozen(self.reward[rows]),
-            log_weight=_frozen(self.log_weight[rows]),
+            reward=frozen(self.reward[rows]),
+            log_weight=frozen(self.log_weight[rows]),
             groups=self.groups.select(mask),
-            row=_frozen(self.row[rows]),
-            log_missing=None if self.log_missing is None else _frozen(self.log_missing[mask]),
+            row=frozen(self.row[rows]),
+            log_missing=None if self.log_missing is None else frozen(self.log_missing[mask]),
             remainder=None if self.remainder is None else self.remainder.select(self.prompt[mask]),
         )
 
@@ -397,167 +405,13 @@ class Outcomes:
         )
 
 
-def checked_range(reward_range: Sequence[float]) -> tuple[float, float]:
-    """Return a declared reward range, or refuse it."""
-    what = "reward_range must be (lowest, highest), both finite, lowest first"
-    found = _numbers(reward_range, what)
-    if len(found) != 2 or not -math.inf < found[0] <= found[1] < math.inf:
-        raise InputError(f"{what}; found {reward_range!r}.")
-    return found[0], found[1]
-
-
-def checked_values(reward_values: Sequence[float]) -> tuple[float, ...]:
-    """Return the declared reward values in ascending order, or refuse them."""
-    what = "reward_values must be the rewards that are possible, such as (0, 1), without NaN and +inf"
-    found = _numbers(reward_values, what)
-    if not found or any(math.isnan(value) or value == math.inf for value in found):
-        raise InputError(f"{what}; found {reward_values!r}.")
-    return tuple(sorted(set(found)))
-
-
-def check_declared(
-    reward: Floats,
-    groups: Groups,
-    reward_range: tuple[float, float] | None,
-    reward_values: tuple[float, ...] | None,
-) -> None:
-    """Refuse a reward that contradicts what was declared about all rewards."""
-    if reward_range is not None:
-        low, high = reward_range
-        _refuse(
-            (reward < low) | (reward > high),
-            groups,
-            f"every reward must lie in the declared reward_range [{low:g}, {high:g}]",
-            reward,
-        )
-    if reward_values is not None:
-        _refuse(
-            ~np.isin(reward, reward_values),
-            groups,
-            f"every reward must be one of the declared reward_values {reward_values}",
-            reward,
-        )
-
-
-def _numbers(values: Sequence[float], what: str) -> list[float]:
-    try:
-        return [float(value) for value in values]
-    except (TypeError, ValueError) as reason:
-        raise InputError(f"{what}; found {values!r}.") from reason
-
-
-def _rows(*, reward: Any, prompt: Any, **columns: Any) -> tuple[Any, ...]:
-    """Return the columns as 1-D float arrays and one label per row."""
-    reward = _floats(reward, "reward")
-    if reward.ndim not in (1, 2):
-        raise InputError(
-            f"reward must have shape (n_rows,) or (n_prompts, n_samples); found {reward.ndim} dimensions."
-        )
-    if reward.size == 0:
-        raise InputError(f"a table needs at least one row for every prompt; found shape {reward.shape}.")
-    found = []
-    for name, values in columns.items():
-        array = None if values is None else _floats(values, name)
-        if array is not None and array.shape != reward.shape:
-            raise InputError(
-                f"{name} must have the shape of reward, {reward.shape}; found {array.shape}."
-            )
-        found.append(None if array is None else array.reshape(-1))
-    n_labels = reward.shape[0]
-    labels = np.arange(n_labels) * (reward.ndim == 2) if prompt is None else _labels(prompt)
-    if labels.shape != (n_labels,):
-        what = "row" if reward.ndim == 1 else "prompt"
-        raise InputError(f"prompt must hold one label for each {what}, {n_labels} in all; found shape {labels.shape}.")
-    if reward.ndim == 2:
-        labels = np.repeat(labels, reward.shape[1])
-    return reward.reshape(-1), *found, labels
-
-
-def _labels(prompt: Any) -> npt.NDArray[Any]:
-    """Return labels as an array; text as objects, since NumPy would pad it all to the longest."""
-    return np.asarray(prompt) if hasattr(prompt, "dtype") else np.array(prompt, dtype=object)
-
-
-def _floats(values: Any, name: str) -> Floats:
-    try:
-        array = np.asarray(values)
-        if array.dtype.kind not in "bifuO":
-            raise ValueError(f"found type {array.dtype}")
-        return np.array(array, dtype=np.float64)
-    except (TypeError, ValueError) as reason:
-        raise InputError(f"{name} must hold numbers ({reason}).") from reason
-
-
-def _row_index(row: npt.ArrayLike, n_rows: int) -> Ints:
-    index = np.array(row)
-    if index.shape != (n_rows,) or index.dtype.kind not in "iu":
-        raise InputError(f"row must hold one integer for each of the {n_rows} rows; found shape {index.shape}.")
-    return index.astype(np.int64)
-
-
-def _check_rewards(reward: Floats, groups: Groups) -> None:
-    what = "a reward must be a number or -inf (a hard constraint), never NaN or +inf"
-    _refuse(np.isnan(reward) | (reward == np.inf), groups, what, reward)
-
-
-def _check_log_probs(log_prob: Floats, groups: Groups, name: str) -> None:
-    _refuse(np.isnan(log_prob) | (log_prob == np.inf), groups, f"{name} must be a number below +inf", log_prob)
-
-
-def _refuse(bad: npt.NDArray[np.bool_], groups: Groups, what: str, values: Floats | None = None) -> None:
-    """Raise for the first bad row, naming it, its prompt and how many there are."""
-    if not np.any(bad):
-        return
-    first = int(np.argmax(bad))
-    found = "" if values is None else f" {values[first]:g}"
-    others = int(np.count_nonzero(bad)) - 1
-    more = f" ({others} more rows like it)" if others else ""
-    raise InputError(f"{what}; found{found} in row {first}, {groups.name(int(groups.of_row[first]))}{more}.")
-
-
-def _log_mass(log_ref: Floats, groups: Groups) -> Floats:
-    """Return the log of the total mass of each group."""
-    grouped, start = groups.gather(log_ref), groups.start
-    top = np.maximum.reduceat(grouped, start[:-1])
-    top = np.where(np.isfinite(top), top, 0.0)
-    with np.errstate(divide="ignore", under="ignore"):
-        return top + np.log(np.add.reduceat(np.exp(grouped - np.repeat(top, groups.size)), start[:-1]))
-
-
-def _missing_mass(log_listed: Floats, groups: Groups, log_missing: npt.ArrayLike | None) -> Floats:
-    """Return the log of the unlisted mass, checked against the listed."""
-    too_much = log_listed > MASS_TOLERANCE
-    if np.any(too_much):
-        worst = int(np.argmax(too_much))
-        raise InputError(
-            f"the listed outcomes of a partial table must have reference mass at most 1; those of "
-            f"{groups.name(worst)} have mass {math.exp(min(log_listed[worst], 700.0)):.12g}. Is an outcome listed twice?"
-        )
-    if log_missing is None:
-        with np.errstate(divide="ignore"):
-            return np.log(-np.expm1(np.minimum(log_listed, 0.0)))
-    missing = np.broadcast_to(_floats(log_missing, "log_missing"), log_listed.shape).copy()
-    off = np.abs(np.exp(log_listed) + np.exp(np.minimum(missing, 700.0)) - 1.0)
-    wrong = ~(off <= MASS_TOLERANCE)
-    if np.any(wrong):
-        worst = int(np.argmax(wrong))
-        raise InputError(
-            f"listed and missing mass must sum to 1 within {MASS_TOLERANCE:g}; for {groups.name(worst)} the listed mass "
-            f"is {math.exp(log_listed[worst]):.12g} and log_missing is {missing[worst]:.12g}."
-        )
-    return missing
-
-
 def _check_remainder(remainder: Outcomes, groups: Groups) -> None:
     if remainder.evidence != "sampled":
-        raise InputError(f"remainder must be sampled from the unlisted outcomes; found a {remainder.evidence} table.")
+        raise InputError(
+            f"remainder must be sampled from the unlisted outcomes; found a {remainder.evidence} table."
+        )
     if not np.array_equal(remainder.prompt, groups.prompt):
         raise InputError(
             "remainder must hold draws for the same prompts in the same order as the listed outcomes; "
             f"found {len(remainder.prompt)} prompts against {len(groups.prompt)}, or other labels."
         )
-
-
-def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    array.setflags(write=False)
-    return array

@@ -35,11 +35,11 @@ def count(n: int, noun: str) -> str:
 
 
 def one_line(label: object) -> str:
-    """Return a label on one line, with control characters made visible.
+    r"""Return a label on one line, with control characters made visible.
 
     Examples
     --------
-    >>> one_line("What is\\n2 + 2?\\x1b[31m")
+    >>> one_line("What is\n2 + 2?\x1b[31m")
     'What is 2 + 2?�[31m'
     """
     line = " ".join(str(label).split())

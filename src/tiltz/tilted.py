@@ -82,7 +82,7 @@ class Tilted:
         """
         if self.prob.ndim != 1:
             raise InputError(
-                f"sample needs a tilt at one beta; this one has {len(self.beta)}. Call tiltz.tilt(outcomes, beta) with one."
+                f"sample needs a tilt at one beta; this one has {len(self.beta)}. Call tiltz.tilt with one."
             )
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
             raise InputError(f"the number of draws must be a positive integer; found {n!r}.")

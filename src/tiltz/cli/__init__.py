@@ -32,10 +32,12 @@ class _Refusal(click.ClickException):
         click.echo(click.wrap_text(f"Error: {self.message}", width=80), err=True)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="tiltz")
 def commands() -> None:
-    """The normalization factor Z of a reward-weighted policy, from rollouts.
+    """Compute the normalization factor Z of a reward-weighted policy, from rollouts.
 
     \b
         pi_beta(y|x) = pi_ref(y|x) exp(r(x,y) / beta) / Z(x)

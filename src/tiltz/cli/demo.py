@@ -9,7 +9,6 @@ import click
 import numpy as np
 
 import tiltz
-from tiltz.cli import session
 from tiltz.cli.options import Betas
 from tiltz.errors import FileError
 from tiltz.testbeds import DEMO_FILE, sums
@@ -19,7 +18,11 @@ from tiltz.text import number, paragraph, table
 @click.command()
 @click.option("--beta", type=Betas(), default="0.1", show_default=True, help="Beta to show.")
 @click.option("--rows", default=12, show_default=True, type=click.IntRange(min=1), help="Prompts to print.")
-@click.option("--save", type=click.Path(dir_okay=False), help="Copy the rollouts to FILE (.parquet), to try the other commands.")
+@click.option(
+    "--save",
+    type=click.Path(dir_okay=False),
+    help="Copy the rollouts to FILE (.parquet), to try the other commands.",
+)
 def demo(beta: tuple[float, ...], rows: int, save: str | None) -> None:
     """Show the estimate beside the truth.
 
@@ -31,7 +34,15 @@ def demo(beta: tuple[float, ...], rows: int, save: str | None) -> None:
     outcomes = tiltz.read(DEMO_FILE, reward_values=(0, 1))
     world = sums()
     found, truth = tiltz.estimate(outcomes, beta[0]), tiltz.estimate(world.outcomes(), beta[0])
-    headers = ["prompt", "right", "log Z", f"{100 * found.level:g}% interval", "true log Z", "soft value", "true"]
+    headers = [
+        "prompt",
+        "right",
+        "log Z",
+        f"{100 * found.level:g}% interval",
+        "true log Z",
+        "soft value",
+        "true",
+    ]
     right = np.add.reduceat(outcomes.reward, outcomes.groups.start[:-1])
     lines = [
         [
@@ -67,7 +78,9 @@ def _save(path: str) -> None:
     """Copy the rollouts; the name appears when the copy is complete."""
     target = Path(path)
     if target.suffix != ".parquet":
-        raise FileError(f"the demo's rollouts are a Parquet file; --save must end in .parquet, found {path!r}.")
+        raise FileError(
+            f"the demo's rollouts are a Parquet file; --save must end in .parquet, found {path!r}."
+        )
     partial = target.with_name(f".{target.name}.partial")
     try:
         shutil.copyfile(DEMO_FILE, partial)

@@ -14,11 +14,23 @@ from tiltz.cli.options import Betas, declaring, reading, writing
 @click.command()
 @reading
 @click.option(
-    "--beta", "--betas", "betas", type=Betas(), multiple=True, required=True, help="Beta, or LOW:HIGH:N; repeatable."
+    "--beta",
+    "--betas",
+    "betas",
+    type=Betas(),
+    multiple=True,
+    required=True,
+    help="Beta, or LOW:HIGH:N; repeatable.",
 )
 @declaring
-@click.option("--these-prompts", is_flag=True, help="Average over just these prompts, not the population they stand for.")
-@click.option("--rows", default=40, show_default=True, type=click.IntRange(min=0), help="Lines to print; 0 prints all.")
+@click.option(
+    "--these-prompts",
+    is_flag=True,
+    help="Average over just these prompts, not the population they stand for.",
+)
+@click.option(
+    "--rows", default=40, show_default=True, type=click.IntRange(min=0), help="Lines to print; 0 prints all."
+)
 @writing
 def estimate(
     files: tuple[str, ...],
@@ -53,6 +65,8 @@ def estimate(
             progress=progress,
         )
     overall = found.overall_these if these_prompts else found.overall
-    text = session.about(outcomes) + "\n\n" + found.summary(max_rows=rows or None, these_prompts=these_prompts)
+    text = (
+        session.about(outcomes) + "\n\n" + found.summary(max_rows=rows or None, these_prompts=these_prompts)
+    )
     as_object = session.overall_json(overall, found.beta, level)
     session.give(outcomes, found.to_dict(), as_object, text, output=output, as_json=as_json)

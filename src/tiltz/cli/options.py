@@ -16,7 +16,9 @@ class Betas(click.ParamType):
 
     name = "beta"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
         """Return the betas that one word stands for."""
         parts = str(value).split(":")
         try:
@@ -25,8 +27,12 @@ class Betas(click.ParamType):
         except ValueError:
             self.fail(f"{value!r} is neither a number nor LOW:HIGH:N, such as 0.01:10:25.", param, ctx)
         if len(parts) not in (1, 3) or any(not 0 < number < np.inf for number in numbers) or count < 1:
-            self.fail(f"{value!r} must be a positive number, or LOW:HIGH:N with positive LOW and HIGH.", param, ctx)
-        return (numbers[0],) if len(parts) == 1 else tuple(np.geomspace(*numbers, count).tolist())
+            self.fail(
+                f"{value!r} must be a positive number, or LOW:HIGH:N with positive LOW and HIGH.", param, ctx
+            )
+        return (
+            (numbers[0],) if len(parts) == 1 else tuple(np.geomspace(numbers[0], numbers[1], count).tolist())
+        )
 
 
 class Numbers(click.ParamType):
@@ -37,7 +43,9 @@ class Numbers(click.ParamType):
     def __init__(self, separator: str, example: str, count: int | None = None) -> None:
         self.separator, self.example, self.count = separator, example, count
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
         """Return the numbers."""
         if isinstance(value, tuple):
             return value

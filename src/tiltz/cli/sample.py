@@ -17,10 +17,18 @@ from tiltz.text import count, number, paragraph, table
 @click.command()
 @reading
 @click.option("--beta", type=Betas(), required=True, help="Beta of the tilted policy.")
-@click.option("-n", "n", type=click.IntRange(min=1), default=1, show_default=True, help="Completions per prompt.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random draws.")
 @click.option(
-    "--output", "-o", type=click.Path(dir_okay=False), required=True, help="File to write: .parquet, .jsonl or .csv."
+    "-n", "n", type=click.IntRange(min=1), default=1, show_default=True, help="Completions per prompt."
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random draws."
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False),
+    required=True,
+    help="File to write: .parquet, .jsonl or .csv.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object; messages go to stderr.")
 def sample(

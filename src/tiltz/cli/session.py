@@ -38,8 +38,8 @@ def progress(what: str) -> Iterator[Callable[[float], None]]:
 def read_table(
     files: tuple[str, ...],
     reward: tuple[str, ...],
-    step: int | str | None,
-    drawn_from: str | None,
+    step: Any,
+    drawn_from: Any,
     wanted: tuple[str, ...],
 ) -> Outcomes:
     """Return the rollouts that the options of :func:`tiltz.cli.options.reading` name."""

@@ -16,10 +16,18 @@ from tiltz.text import count, number, paragraph
 @click.command()
 @reading
 @click.option(
-    "--betas", "--beta", "betas", type=Betas(), multiple=True, required=True, help="LOW:HIGH:N, or a beta; repeatable."
+    "--betas",
+    "--beta",
+    "betas",
+    type=Betas(),
+    multiple=True,
+    required=True,
+    help="LOW:HIGH:N, or a beta; repeatable.",
 )
 @declaring
-@click.option("--width", default=1.0, show_default=True, help="Widest interval, in nats, that counts as reliable.")
+@click.option(
+    "--width", default=1.0, show_default=True, help="Widest interval, in nats, that counts as reliable."
+)
 @click.option("--plot", type=click.Path(dir_okay=False), help="Draw the curve to FILE: .html, .svg or .png.")
 @writing
 def sweep(
@@ -43,7 +51,12 @@ def sweep(
       tiltz sweep rollouts.parquet --betas 0.01:10:50 --plot curve.svg --output curve.csv
     """
     outcomes = session.read_table(files, **table)
-    options: dict[str, Any] = {"level": level, "reward_range": reward_range, "reward_values": reward_values, "width": width}
+    options: dict[str, Any] = {
+        "level": level,
+        "reward_range": reward_range,
+        "reward_values": reward_values,
+        "width": width,
+    }
     with session.progress("sweeping") as progress:
         found = tiltz.sweep(
             outcomes,
@@ -69,7 +82,9 @@ def sweep(
 
 def _smallest(least: Any, width: float) -> str:
     """Return a sentence about the smallest beta that each prompt's rows support."""
-    about = f"smallest beta that the rows support (an interval of at most {number(width)} nats there and above): "
+    about = (
+        f"smallest beta that the rows support (an interval of at most {number(width)} nats there and above): "
+    )
     if len(least) == 1:
         only = float(least[0])
         words = {0.0: "every beta", np.inf: "none"}

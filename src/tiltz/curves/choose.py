@@ -49,14 +49,18 @@ class BetaChoice:
 
     def __float__(self) -> float:
         if self.beta.size != 1:
-            raise InputError(f"float() needs one entry; this choice has {len(self.beta)}. Read .beta instead.")
+            raise InputError(
+                f"float() needs one entry; this choice has {len(self.beta)}. Read .beta instead."
+            )
         return float(self.beta[0])
 
     def __repr__(self) -> str:
         labels = [one_line(label)[:40] for label in self.prompt] or ["mean over prompts"]
         lines = [
             f"  {label}: beta {number(beta)} [{number(lo)}, {number(hi)}] {' '.join(flags)}".rstrip()
-            for label, beta, lo, hi, flags in zip(labels[:10], self.beta, self.lo, self.hi, self.flags, strict=False)
+            for label, beta, lo, hi, flags in zip(
+                labels[:10], self.beta, self.lo, self.hi, self.flags, strict=False
+            )
         ]
         more = [f"  ... {count(len(labels) - 10, 'more prompt')}"] if len(labels) > 10 else []
         return "\n".join([f"BetaChoice for {self.target}", *lines, *more])
@@ -177,10 +181,18 @@ def _choose(
     top, bottom = value(spread / _REACH), value(spread * _REACH)
     falls_short, exceeds = ~(top > target), bottom >= target
     if np.all(falls_short | exceeds):
-        end = f"at most {number(np.nanmax(top), 6)}" if np.any(falls_short) else f"at least {number(np.nanmin(bottom), 6)}"
+        end = (
+            f"at most {number(np.nanmax(top), 6)}"
+            if np.any(falls_short)
+            else f"at least {number(np.nanmin(bottom), 6)}"
+        )
         raise InputError(
             f"no beta gives {described}: these rows allow {end}"
-            + (". Draw more samples, or ask for less." if np.any(falls_short) else ", which the reference alone gives.")
+            + (
+                ". Draw more samples, or ask for less."
+                if np.any(falls_short)
+                else ", which the reference alone gives."
+            )
         )
     beta = _bisect(value, spread, target)
     half = np.zeros_like(beta)

@@ -135,16 +135,26 @@ class Sweep:
         whole = self.estimate.overall if len(self.prompt) > 1 else self.estimate.overall_these
         curve = {"beta": self.beta, "soft_value": whole.soft_value, "lo": whole.lo, "hi": whole.hi}
         for name in ("mean_reward", "kl", "ess", "reliable"):
-            curve[name] = np.mean(getattr(self, name), axis=0, dtype=np.float64)
+            curve[name] = np.asarray(np.mean(getattr(self, name), axis=0, dtype=np.float64))
         return {name: column.tolist() for name, column in curve.items()}
 
     def summary(self) -> str:
         """Return the mean curve as text of at most 80 columns, one line per beta."""
         curve = self.mean_curve()
-        shown = {"beta": 4, "soft value": 4, "interval": 4, "mean reward": 4, "KL": 3, "ess": 3, "reliable": 0}
+        shown = {
+            "beta": 4,
+            "soft value": 4,
+            "interval": 4,
+            "mean reward": 4,
+            "KL": 3,
+            "ess": 3,
+            "reliable": 0,
+        }
         if np.all(self.kind == "point"):
             del shown["interval"], shown["reliable"]
-        cells = {header: [number(x, digits) for x in curve[_COLUMN[header]]] for header, digits in shown.items()}
+        cells = {
+            header: [number(x, digits) for x in curve[_COLUMN[header]]] for header, digits in shown.items()
+        }
         if "interval" in shown:
             limits = zip(curve["lo"], curve["hi"], strict=True)
             cells["interval"] = [f"[{number(lo)}, {number(hi)}]" for lo, hi in limits]

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from tiltz.curves.curve import checked_width, reliable_cells
 from tiltz.inference.estimate import checked_level, estimate_cells
 from tiltz.inference.support import Support, support_of
 from tiltz.kernels import reduce_groups, reward_spread
 from tiltz.outcomes import Outcomes
-from tiltz.curves.curve import checked_width, reliable_cells
 
 Floats = npt.NDArray[np.float64]
 

@@ -7,7 +7,7 @@ is taken as text, its structure is read from the JSON alone, and all lines count
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import duckdb
@@ -21,8 +21,10 @@ from tiltz.files.table import FILE, POSITION, POSITION_OF, ROW, columns_of
 # A raw control character is not legal in JSON, so no line of a sound file is cut by this one.
 _ONE_COLUMN = (
     "columns = {'line': 'VARCHAR'}, delim = '\x01', quote = '', escape = '', header = false, "
-    "auto_detect = false, max_line_size = 1000000000"
+    "auto_detect = false, strict_mode = false, max_line_size = 1000000000"
 )
+# Whole numbers of 19 digits may need the 64th bit.
+_LONG_NUMBER = "(^|[^0-9.])[0-9]{19}"
 _NUMBERS = ("BIGINT", "UBIGINT", "HUGEINT", "DOUBLE")
 _NON_FINITE = "('nan', 'inf', '+inf', '-inf', 'infinity', '+infinity', '-infinity')"
 
@@ -44,7 +46,7 @@ def load(
         _read_lines(connection, i, file, kind)
     _repair(connection, files)
     _refuse_other_than_objects(connection, files)
-    structure = _merged(_structures(connection, "lines", "line"))
+    structure = structure_of(connection, "lines", "line")
     if not structure:
         raise FileError(
             f"{files[0]!r} must hold at least one line with a JSON object with columns; found none."
@@ -56,7 +58,15 @@ def load(
 
 def structure_of(connection: duckdb.DuckDBPyConnection, relation: str, column: str) -> Any:
     """Return the structure that all JSON texts of a column share, as nested lists, dicts and type names."""
-    return _merged(_structures(connection, relation, column))
+    merged: Any = "NULL"
+    for structure in _structures(connection, relation, column):
+        merged = _merge(merged, structure)
+    if merged == "NULL":
+        return None
+    long = first_row(
+        connection, f"SELECT bool_or(regexp_matches({column}, '{_LONG_NUMBER}')) FROM {relation}"
+    )
+    return _named_types(merged, "UBIGINT" if long and long[0] else "BIGINT")
 
 
 def _read_lines(connection: duckdb.DuckDBPyConnection, i: int, file: str, kind: FileKind) -> None:
@@ -83,7 +93,11 @@ def _repair(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None
     ).fetchall()
     for file, row, line in broken:
         try:
-            text = json.dumps(json_ready(json.loads(line))).encode("utf-8", "replace").decode()
+            text = (
+                json.dumps(json_ready(json.loads(line)), ensure_ascii=False)
+                .encode("utf-8", "replace")
+                .decode()
+            )
         except ValueError as error:
             raise FileError(_broken_line(files[int(file)], row, line, error)) from error
         connection.execute(
@@ -130,13 +144,6 @@ def _structures(connection: duckdb.DuckDBPyConnection, relation: str, column: st
     return [json.loads(row[0]) for row in rows]
 
 
-def _merged(structures: Iterable[Any]) -> Any:
-    merged: Any = "NULL"
-    for structure in structures:
-        merged = _merge(merged, structure)
-    return None if merged == "NULL" else _named_types(merged)
-
-
 def _merge(a: Any, b: Any) -> Any:
     """Return the narrowest structure that holds both."""
     if a == b or b == "NULL":
@@ -152,13 +159,13 @@ def _merge(a: Any, b: Any) -> Any:
     return "JSON"
 
 
-def _named_types(structure: Any) -> Any:
-    """Replace the types of nothing but nulls, and of unsigned numbers, by the usual ones."""
+def _named_types(structure: Any, whole: str) -> Any:
+    """Replace the types of nothing but nulls, and of numbers without a sign, by the usual ones."""
     if isinstance(structure, dict):
-        return {key: _named_types(value) for key, value in structure.items()}
+        return {key: _named_types(value, whole) for key, value in structure.items()}
     if isinstance(structure, list):
-        return [_named_types(structure[0])]
-    return {"NULL": "VARCHAR", "UBIGINT": "BIGINT"}.get(structure, structure)
+        return [_named_types(structure[0], whole)]
+    return {"NULL": "VARCHAR", "UBIGINT": whole}.get(structure, structure)
 
 
 def parse_json(
@@ -166,16 +173,10 @@ def parse_json(
 ) -> None:
     """Create a table with one column per key of the JSON objects in a column of text."""
     hidden = f"{FILE}, {ROW}, {POSITION_OF.format(file=FILE, row=ROW)} AS {POSITION}"
-    query = (
-        f"CREATE TABLE {target} AS SELECT {hidden}, unnest(from_json_strict({column}, {{}})) "
+    connection.execute(
+        f"CREATE TABLE {target} AS SELECT {hidden}, unnest(from_json({column}, {literal(json.dumps(structure))})) "
         f"FROM {relation} WHERE trim({column}, ' \t\r') <> ''"
     )
-    text = json.dumps(structure)
-    try:
-        connection.execute(query.format(literal(text)))
-    except duckdb.Error:
-        # Whole numbers beyond 64 bits with a sign.
-        connection.execute(query.format(literal(text.replace('"BIGINT"', '"DOUBLE"'))))
 
 
 def _plain_scalars(connection: duckdb.DuckDBPyConnection, relation: str) -> str:

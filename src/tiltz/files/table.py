@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import duckdb
-import numpy as np
 
 from tiltz.errors import FileError
 from tiltz.files.sql import identifier, reason

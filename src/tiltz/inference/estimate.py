@@ -99,9 +99,7 @@ def assemble(
     support: Support,
 ) -> Estimate:
     """Return the estimate of a table at checked betas from its reduction."""
-    cells = estimate_cells(
-        outcomes, betas[None, :], reduced, level=level, interval=interval, support=support
-    )
+    cells = estimate_cells(outcomes, betas[None, :], reduced, level=level, interval=interval, support=support)
     return Estimate(
         prompt=outcomes.prompt,
         step=outcomes.step,
@@ -121,7 +119,9 @@ def checked_betas(beta: float | npt.ArrayLike) -> Floats:
     except (TypeError, ValueError) as reason:
         raise InputError(f"beta must be a positive number or a sequence of them; found {beta!r}.") from reason
     if betas.ndim != 1 or betas.size == 0:
-        raise InputError(f"beta must be a number or a 1-D sequence with at least one; found shape {betas.shape}.")
+        raise InputError(
+            f"beta must be a number or a 1-D sequence with at least one; found shape {betas.shape}."
+        )
     wrong = ~((betas > 0) & np.isfinite(betas))
     if np.any(wrong):
         raise InputError(
@@ -165,9 +165,9 @@ def estimate_cells(
         return partial_cells(outcomes, beta, reduced, rest, points_only=interval is None)
     if outcomes.evidence == "complete":
         return _complete_cells(outcomes, reduced, interval)
-    return _SampledCells(outcomes, outcomes.columns(), np.broadcast_to(beta, reduced.log_z.shape), reduced).cells(
-        level, interval, support
-    )
+    return _SampledCells(
+        outcomes, outcomes.columns(), np.broadcast_to(beta, reduced.log_z.shape), reduced
+    ).cells(level, interval, support)
 
 
 def _complete_cells(outcomes: Outcomes, reduced: Reduced, interval: str | None) -> Cells:
@@ -209,7 +209,11 @@ class _SampledCells:
         """Whether Clopper-Pearson limits apply, or refuse them where they were asked for and do not."""
         applies = support.values is not None and not self.outcomes.weighted
         if interval == "clopper-pearson" and not applies:
-            why = "the rows carry importance weights" if self.outcomes.weighted else "more than two rewards are possible"
+            why = (
+                "the rows carry importance weights"
+                if self.outcomes.weighted
+                else "more than two rewards are possible"
+            )
             raise InputError(
                 f"interval='clopper-pearson' needs rewards that can take two values, drawn from the reference; {why}."
             )
@@ -290,11 +294,15 @@ def _notes(outcomes: Outcomes, support: Support, interval: str | None) -> tuple[
     if outcomes.evidence == "complete":
         return ()
     if outcomes.evidence == "partial":
-        what = "the declared reward range" if outcomes.remainder is None else "what draws from it show of its Z"
+        what = (
+            "the declared reward range" if outcomes.remainder is None else "what draws from it show of its Z"
+        )
         return (f"bounds: listed mass, plus missing mass times {what}",)
     notes = [f"{count(len(outcomes), 'row')} drawn from the {outcomes.drawn_from}"]
     if outcomes.weighted:
-        notes.append("importance weights exp(log_ref - log_proposal): large-sample intervals, approximate at best")
+        notes.append(
+            "importance weights exp(log_ref - log_proposal): large-sample intervals, approximate at best"
+        )
     elif interval == "auto" or (interval is not None and support.known == "declared"):
         notes.append(support.sentence())
     if outcomes.facts.equal_groups_missing and support.values is not None:

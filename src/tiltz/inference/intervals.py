@@ -71,7 +71,7 @@ def clopper_pearson(successes: Floats, n: Floats, level: float) -> tuple[Floats,
     return np.where(successes == 0, 0.0, low), np.where(successes == n, 1.0, high)
 
 
-def two_point_log_z(rate: Floats, low: float, high: float, beta: Floats) -> Floats:
+def two_point_log_z(rate: Floats, low: Floats | float, high: Floats | float, beta: Floats) -> Floats:
     """Return log Z of a reward that is ``high`` with probability ``rate`` and else ``low``, in nats.
 
     Notes
@@ -80,12 +80,11 @@ def two_point_log_z(rate: Floats, low: float, high: float, beta: Floats) -> Floa
     limits of log Z, at every beta at once.
     """
     with np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore"):
-        if low == -np.inf:
-            return high / beta + np.log(rate)
-        gain = (high - low) / beta
+        gain = (np.asarray(high) - low) / beta
         near = np.log1p(rate * np.expm1(np.minimum(gain, 30.0)))
         far = np.logaddexp(np.log1p(-rate), np.log(rate) + gain)
-        return low / beta + np.where(gain < 30.0, near, far)
+        log_z = low / beta + np.where(gain < 30.0, near, far)
+        return np.where(np.isneginf(low), high / beta + np.log(rate), log_z)
 
 
 def repeated_value(n: Floats, level: float) -> Floats:

@@ -48,10 +48,10 @@ def partial_cells(
 
 def _log_z_with_missing_at(outcomes: Outcomes, reward: float, beta: Floats) -> Floats:
     """Return log Z if every unlisted outcome had this reward: an exact sum with one more outcome."""
-    columns, log_missing = outcomes.columns(), outcomes.log_missing
-    ends = columns.start[1:]
+    columns, ends = outcomes.columns(), outcomes.columns().start[1:]
+    log_missing = np.asarray(outcomes.log_missing)
     completed = Columns(
-        reward=np.insert(columns.reward, ends, reward),
+        reward=np.insert(columns.reward, ends, np.full(len(ends), reward)),
         log_mass=np.insert(columns.log_mass + np.repeat(outcomes.log_listed, outcomes.n), ends, log_missing),
         log_count=None,
         start=columns.start + np.arange(len(columns.start)),
@@ -62,7 +62,7 @@ def _log_z_with_missing_at(outcomes: Outcomes, reward: float, beta: Floats) -> F
 
 def _joined(outcomes: Outcomes, log_z_listed: Floats, log_z_missing: Floats) -> Floats:
     """Return the log of listed mass times its Z plus missing mass times its Z."""
-    log_missing = np.reshape(outcomes.log_missing, (-1, 1))
+    log_missing = np.asarray(outcomes.log_missing)[:, None]
     return np.logaddexp(outcomes.log_listed[:, None] + log_z_listed, log_missing + log_z_missing)
 
 

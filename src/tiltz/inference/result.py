@@ -111,10 +111,19 @@ class Estimate:
             columns["step"] = np.repeat(self.step, n_betas)
         columns |= {"beta": np.tile(self.beta, n_prompts)}
         columns |= {name: getattr(self, name).reshape(-1) for name in ("log_z", "lo", "hi")}
-        columns |= {"level": np.full(n_prompts * n_betas, self.level), "soft_value": self.soft_value.reshape(-1)}
-        columns |= {"n": np.repeat(self.n, n_betas), "ess": self.ess.reshape(-1), "kind": self.kind.reshape(-1)}
+        columns |= {
+            "level": np.full(n_prompts * n_betas, self.level),
+            "soft_value": self.soft_value.reshape(-1),
+        }
+        columns |= {
+            "n": np.repeat(self.n, n_betas),
+            "ess": self.ess.reshape(-1),
+            "kind": self.kind.reshape(-1),
+        }
         columns |= {"flags": [list(flags) for flags in self.flags.reshape(-1)], "bias": self.bias.reshape(-1)}
-        return {name: column if isinstance(column, list) else column.tolist() for name, column in columns.items()}
+        return {
+            name: column if isinstance(column, list) else column.tolist() for name, column in columns.items()
+        }
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return the long table as a pandas data frame."""
@@ -168,7 +177,17 @@ class Estimate:
         n_prompts, n_betas = self.log_z.shape
         total = n_prompts * n_betas
         shown = total if max_rows is None else min(total, max_rows)
-        headers = ["prompt", "step", "beta", "log Z", f"{100 * self.level:g}% interval", "soft value", "n", "ess", "flags"]
+        headers = [
+            "prompt",
+            "step",
+            "beta",
+            "log Z",
+            f"{100 * self.level:g}% interval",
+            "soft value",
+            "n",
+            "ess",
+            "flags",
+        ]
         keep = [name != "step" or self.step is not None for name in headers]
         rows = (self._row(*divmod(k, n_betas)) for k in range(shown))
         headers = [name for name, kept in zip(headers, keep, strict=True) if kept]
@@ -182,11 +201,23 @@ class Estimate:
         step = "" if self.step is None else str(self.step[i])
         letters = "".join(_LETTER[flag] for flag in self.flags[i, j])
         point = [number(self.log_z[i, j]), self._interval(i, j), number(self.soft_value[i, j])]
-        return [str(self.prompt[i]), step, number(self.beta[j]), *point, str(self.n[i]), number(self.ess[i, j], 3), letters]
+        return [
+            str(self.prompt[i]),
+            step,
+            number(self.beta[j]),
+            *point,
+            str(self.n[i]),
+            number(self.ess[i, j], 3),
+            letters,
+        ]
 
     def _overall_lines(self, these_prompts: bool) -> list[str]:
         whole = self.overall_these if these_prompts or len(self.prompt) == 1 else self.overall
-        of = f"mean soft value over {count(whole.n_prompts, 'prompt')}" if whole.n_prompts > 1 else "soft value"
+        of = (
+            f"mean soft value over {count(whole.n_prompts, 'prompt')}"
+            if whole.n_prompts > 1
+            else "soft value"
+        )
         lines = []
         for j, beta in enumerate(self.beta):
             line = f"{of}, beta {number(beta)}: {number(whole.soft_value[j])}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from tiltz.outcomes import Outcomes, check_declared, checked_range, checked_values
+from tiltz.checks import check_declared, checked_range, checked_values
+from tiltz.outcomes import Outcomes
 from tiltz.text import number
 
 

@@ -52,7 +52,7 @@ class Sums:
         return [f"What is {a} + {b}?" for a, b in zip(self.first, self.second, strict=True)]
 
     def table(self, i: int) -> dict[str, Any]:
-        """Return every completion of prompt ``i``: text, ``log_ref`` (nats), rewards, tokens and the number answered."""
+        """Return every completion of prompt ``i``: text, ``log_ref`` in nats, rewards and tokens."""
         slip = np.array((0, *_SLIPS))
         share = np.concatenate([[self.skill[i]], np.full(len(_SLIPS), (1 - self.skill[i]) / len(_SLIPS))])
         answer = int(self.first[i] + self.second[i]) + slip
@@ -87,7 +87,8 @@ class Sums:
     def draw(self, n: int, *, rng: np.random.Generator) -> dict[str, list[Any]]:
         """Return ``n`` rollouts of each prompt as columns in the layout of tiltz."""
         columns: dict[str, list[Any]] = {
-            name: [] for name in ("prompt_id", "prompt", "completion", "reward", "closeness", "log_ref", "n_tokens")
+            name: []
+            for name in ("prompt_id", "prompt", "completion", "reward", "closeness", "log_ref", "n_tokens")
         }
         for i, prompt in enumerate(self.prompt):
             table = self.table(i)
