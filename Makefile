@@ -12,6 +12,7 @@ PIP := -m pip -qq --disable-pip-version-check
 # The build backend is pinned with everything else, so it is installed first and builds are not isolated.
 INSTALL := $(PIP) install --no-build-isolation -c constraints.txt
 SOURCES := $(shell find src -type f -not -path '*/__pycache__/*')
+CHECKED := src tests $(wildcard benchmarks)
 RECIPE := pyproject.toml constraints.txt
 
 export OMP_NUM_THREADS := 1
@@ -25,11 +26,13 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: help
 help: ## this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile $(if $(wildcard benchmarks/*.py),,| grep -v 'make bench') | expand -t 20
 
 .PHONY: demo
 demo: $(VENV)/.base ## install tiltz here and run it on rollouts that ship with it
 	@$(BIN)/tiltz demo
+	@echo
+	@echo "The command is $(BIN)/tiltz;  source $(BIN)/activate  puts it on the path."
 
 .PHONY: test
 test: static minimal ## everything that CI checks
@@ -43,13 +46,25 @@ check: static ## format, lint, types, floors, docstrings and every example of th
 check-all: static minimal ## the same as test, with the slow tests
 	$(BIN)/python -m pytest -n $(WORKERS) --fail-on-skip --slow --doctest-modules src tests
 
-.PHONY: static
-static: $(VENV)/.dev
-	$(BIN)/ruff format --check src tests $(wildcard benchmarks)
-	$(BIN)/ruff check src tests $(wildcard benchmarks)
+# One target each, so that make --keep-going names everything that is wrong.
+.PHONY: static formatted linted typed layered documented
+static: formatted linted typed layered documented
+
+formatted: $(VENV)/.dev
+	$(BIN)/ruff format --check $(CHECKED)
+
+linted: $(VENV)/.dev
+	$(BIN)/ruff check $(CHECKED)
+
+typed: $(VENV)/.dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+layered: $(VENV)/.dev
 	$(BIN)/lint-imports
-	$(BIN)/numpydoc lint $(filter %.py,$(SOURCES))
+
+documented: $(VENV)/.dev
+	@echo "$(BIN)/numpydoc lint src"
+	@$(BIN)/numpydoc lint $(filter %.py,$(SOURCES))
 
 # The built wheel with the base dependencies only: proves that the base works alone and that the wheel is complete.
 .PHONY: minimal
@@ -68,8 +83,8 @@ golden: $(VENV)/.dev ## write the golden files anew, to be reviewed as a diff
 
 .PHONY: format
 format: $(VENV)/.dev ## format and mend what can be mended automatically
-	$(BIN)/ruff check --fix src tests $(wildcard benchmarks)
-	$(BIN)/ruff format src tests $(wildcard benchmarks)
+	$(BIN)/ruff check --fix $(CHECKED)
+	$(BIN)/ruff format $(CHECKED)
 
 .PHONY: clean
 clean: ## remove the environments and everything else that was made

@@ -25,15 +25,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("tiltz")
     group.addoption("--slow", action="store_true", help="run the slow tests too")
     group.addoption("--minimal", action="store_true", help="insist that no extra is installed")
-    group.addoption("--fail-on-skip", action="store_true", help="a skip that does not begin with 'machine:' fails")
-    group.addoption("--regenerate-golden", action="store_true", help="write the golden files, compare nothing")
+    group.addoption(
+        "--fail-on-skip", action="store_true", help="a skip that does not begin with 'machine:' fails"
+    )
+    group.addoption(
+        "--regenerate-golden", action="store_true", help="write the golden files, compare nothing"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--minimal"):
         installed = [name for name in EXTRAS if importlib.util.find_spec(name) is not None]
         if installed:
-            raise pytest.UsageError(f"--minimal is for the base alone, but these are installed: {', '.join(installed)}")
+            raise pytest.UsageError(
+                f"--minimal is for the base alone, but these are installed: {', '.join(installed)}"
+            )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -52,7 +58,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     reasons = [_reason(report) for report in reporter.stats.get("skipped", [])]
     wrong = [reason for reason in reasons if not reason.startswith("machine:")]
     if wrong and session.exitstatus == pytest.ExitCode.OK:
-        reporter.write_line(f"--fail-on-skip: {len(wrong)} skipped, the first because: {wrong[0]}", red=True)
+        reporter.write_sep("!", f"--fail-on-skip: {len(wrong)} skipped, the first because: {wrong[0]}", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -71,7 +77,9 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         else:
-            assert path.exists(), f"{path} is missing: run pytest with --regenerate-golden and review the file"
+            assert path.exists(), (
+                f"{path} is missing: run pytest with --regenerate-golden and review the file"
+            )
             assert text == path.read_text(encoding="utf-8")
 
     return compare

@@ -206,7 +206,8 @@ class _Tilt:
         return np.where(self.none_possible, np.nan, self._sum(gain))
 
     def kl_reverse(self) -> Floats:
-        loss = np.where(self.occurs, -self.mass * self.x, 0.0)
+        # A mass too small for a float times infinity is infinity here, not NaN.
+        loss = np.where(self.occurs, np.where(self.x == -np.inf, np.inf, -self.mass * self.x), 0.0)
         if self.block.normalised:
             near = self.mass * _expm1_minus_x(np.clip(self.x, -1.0, 1.0))
             loss = np.where(np.abs(self.x) < 1.0, near, loss + self.tilted - self.mass)

@@ -1,18 +1,20 @@
 """Every code block of README.md, CONTRIBUTING.md and docs/ is run, and what it prints is compared.
 
 - ``python``: with ``>>>`` a doctest, else executed; all blocks of a file share one namespace and one empty folder.
-- ``text`` directly after a plain ``python`` block: what that block prints.
+- ``output`` directly after a plain ``python`` block: what that block prints.
 - ``console``: lines after ``$`` are run by the shell, the lines below them are what it prints.
-- ``sh``: each line is run.
+- ``sh``, or no language: each line is run.
+- ``json``: each line, or the whole, is a JSON value. ``text`` is no code.
 - ``<!-- run ... -->``: shell lines that a reader does not see, to lay out the files that a page speaks of.
 
-``...`` stands for anything. ``make X`` is checked to be a target of the Makefile and not run here, nor are the lines that
-would leave the folder or install something (``NOT_RUN``). Any other language is a failure: nothing stands unchecked.
+``...`` stands for anything. ``make X`` is checked to be a target of the Makefile and not run here, nor are the lines
+that would leave the folder or install something (``NOT_RUN``). Any other language is a failure.
 """
 
 import contextlib
 import doctest
 import io
+import json
 import os
 import re
 import subprocess
@@ -68,6 +70,10 @@ class Page:
         self.names: dict[str, Any] = {"__name__": "__main__"}
         self.printed: str | None = None  # by the plain python block just above
 
+    def run_all(self, text: str) -> None:
+        for block in blocks_of(text):
+            self.run(block)
+
     def run(self, block: Block) -> None:
         where = f"{self.path.name}, line {block.line}"
         printed, self.printed = self.printed, None
@@ -77,19 +83,26 @@ class Page:
             with contextlib.redirect_stdout(io.StringIO()) as out:
                 exec(compile("\n" * (block.line - 1) + block.body, str(self.path), "exec"), self.names)
             self.printed = out.getvalue()
-        elif block.language == "text" and block.follows and printed is not None:
+        elif block.language == "output" and block.follows and printed is not None:
             compare(block.body, printed, where)
         elif block.language == "console":
             for command, wanted in commands_of(block.body):
                 self.shell(command, wanted, where)
-        elif block.language in ("sh", "bash"):
+        elif block.language in ("sh", ""):
             for command in block.body.replace("\\\n", "").splitlines():
                 self.shell(command, None, where)
-        else:
-            pytest.fail(f"{where}: a block of {block.language!r} is not checked by anything; see {Path(__file__).name}")
+        elif block.language == "json":
+            for value in block.body.splitlines() if "\n{" in block.body else [block.body]:
+                json.loads(value)
+        elif block.language != "text":
+            pytest.fail(
+                f"{where}: a block of {block.language!r} is not checked by anything; see {Path(__file__).name}"
+            )
 
     def doctest(self, block: Block, where: str) -> None:
-        example = doctest.DocTestParser().get_doctest(block.body, self.names, where, str(self.path), block.line - 1)
+        example = doctest.DocTestParser().get_doctest(
+            block.body, self.names, where, str(self.path), block.line - 1
+        )
         report: list[str] = []
         doctest.DocTestRunner(optionflags=OPTIONS).run(example, out=report.append, clear_globs=False)
         self.names.update(example.globs)
@@ -141,41 +154,37 @@ def compare(wanted: str, got: str, where: str) -> None:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_code_blocks(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    page = Page(path)
-    for block in blocks_of(path.read_text(encoding="utf-8")):
-        page.run(block)
+    Page(path).run_all(path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "```python\n>>> 1 + 1\n3\n```\n",
-        "```python\nprint(2)\n```\n\n```text\n3\n```\n",
+        "```python\nprint(2)\n```\n\n```output\n3\n```\n",
         "```python\nundefined\n```\n",
         "```console\n$ echo 2\n3\n```\n",
         "```console\n$ false\n```\n",
         "```sh\nmake no-such-target\n```\n",
-        "```text\nfloating\n```\n",
+        "```output\nfloating\n```\n",
+        "```json\n{'a': 1}\n```\n",
+        "```rust\n1\n```\n",
         "<!-- run\nfalse\n-->\n",
     ],
 )
 def test_a_wrong_page_is_found(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    page = Page(tmp_path / "page.md")
-    with pytest.raises((AssertionError, NameError, pytest.fail.Exception)):
-        for block in blocks_of(text):
-            page.run(block)
+    with pytest.raises((AssertionError, NameError, ValueError, pytest.fail.Exception)):
+        Page(tmp_path / "page.md").run_all(text)
 
 
 def test_a_right_page_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    page = Page(tmp_path / "page.md")
     text = (
-        "<!-- run\necho one > file\n-->\n```python\nx = 2\nprint(x)\n```\n```text\n2\n```\n"
+        "<!-- run\necho one > file\n-->\n```python\nx = 2\nprint(x)\n```\n```output\n2\n```\n"
         "```python\n>>> x + 1\n3\n```\n"
         "```console\n$ cat file  # comment\none\n$ seq 5\n1\n...\n5\n```\n"
         "```sh\nmake test\ngit clone somewhere && cd there\n```\n"
     )
     assert len(blocks_of(text)) == 6
-    for block in blocks_of(text):
-        page.run(block)
+    Page(tmp_path / "page.md").run_all(text)

@@ -36,7 +36,9 @@ def tracked_files() -> list[Path]:
         names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     except (OSError, subprocess.CalledProcessError):  # an unpacked archive
         kept = ("src", "tests", "docs", "benchmarks")
-        return [file for folder in kept for file in (ROOT / folder).rglob("*") if "__pycache__" not in file.parts]
+        return [
+            file for folder in kept for file in (ROOT / folder).rglob("*") if "__pycache__" not in file.parts
+        ]
     return [ROOT / name for name in names.split("\0") if name]
 
 
@@ -55,7 +57,9 @@ def test_public_names_resolve():
 
 
 def test_import_loads_nothing_heavy():
-    loaded = set(python("import sys, tiltz; print(*{name.partition('.')[0] for name in sys.modules})").split())
+    loaded = set(
+        python("import sys, tiltz; print(*{name.partition('.')[0] for name in sys.modules})").split()
+    )
     assert "tiltz" in loaded
     assert loaded & HEAVY == set()
 
@@ -91,11 +95,15 @@ def test_type_information_is_shipped():
 
 def test_version_has_one_source():
     installed = importlib.metadata.version("tiltz")
-    assert tiltz.__version__ == installed, "the installed copy is of another version: touch pyproject.toml and make again"
+    assert tiltz.__version__ == installed, (
+        "the installed copy is of another version: touch pyproject.toml and make again"
+    )
     newest = re.search(r"^## \[([^\]]+)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert newest is not None
     assert newest[1] == tiltz.__version__
-    assert not re.search(r"^version\s*=\s*\"", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert not re.search(
+        r"^version\s*=\s*\"", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize("file", sorted(SOURCE.rglob("*.py")), ids=lambda file: str(file.relative_to(SOURCE)))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
-
-import duckdb
+from typing import TYPE_CHECKING, Any
 
 from tiltz.errors import FileError, MissingExtraError
 from tiltz.files.names import FileKind
 from tiltz.files.table import FILE, POSITION, POSITION_OF, ROW
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 def load(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from tiltz.errors import FileError
 from tiltz.files.names import FileKind
-from tiltz.files.sql import first_row, identifier, reason, verbatim
+from tiltz.files.sql import engine_error, first_row, identifier, reason, verbatim
 from tiltz.files.table import FILE, POSITION, POSITION_OF, ROW, columns_of
+
+if TYPE_CHECKING:
+    import duckdb
 
 _DIALECT = (
     "delim = ',', quote = '\"', escape = '\"', header = true, all_varchar = true, allow_quoted_nulls = "
@@ -53,7 +55,7 @@ def _read_text(connection: duckdb.DuckDBPyConnection, i: int, file: str, kind: F
         connection.execute(
             f"CREATE TABLE csv_{i} AS SELECT * FROM {source}{_DIALECT})", {"file": verbatim(file)}
         )
-    except duckdb.Error as error:
+    except engine_error() as error:
         raise FileError(
             f"{file!r} cannot be read as CSV: {reason(error)}. It must be UTF-8 text with a header line, "
             "commas "

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from typing import Any
-
-import duckdb
+from typing import TYPE_CHECKING, Any
 
 from tiltz.errors import FileError
 from tiltz.files.json_text import json_ready
 from tiltz.files.names import FileKind
-from tiltz.files.sql import first_row, identifier, literal, reason, verbatim
+from tiltz.files.sql import engine_error, first_row, identifier, literal, reason, verbatim
 from tiltz.files.table import FILE, POSITION, POSITION_OF, ROW, columns_of
+
+if TYPE_CHECKING:
+    import duckdb
 
 # A raw control character is not legal in JSON, so no line of a sound file is cut by this one.
 _ONE_COLUMN = (
@@ -77,7 +78,7 @@ def _read_lines(connection: duckdb.DuckDBPyConnection, i: int, file: str, kind: 
             f"FROM read_csv([$file], compression = '{kind.compression}', {_ONE_COLUMN})",
             {"file": verbatim(file)},
         )
-    except duckdb.Error as error:
+    except engine_error() as error:
         raise FileError(
             f"{file!r} cannot be read as lines of JSON: {reason(error)}. It must be UTF-8 text with one JSON "
             "object "

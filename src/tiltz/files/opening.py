@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 
-import duckdb
-
 from tiltz.errors import FileError
 from tiltz.files import arrow, csv, jsonl, parquet
 from tiltz.files.names import READABLE, FileKind, kind_of
-from tiltz.files.sql import connect, first_row, reason
+from tiltz.files.sql import connect, engine_error, first_row, reason
 from tiltz.files.table import Table, columns_of
 
 _MAGIC = {
@@ -60,7 +58,7 @@ def open_table(files: Sequence[str], *, text_columns: Collection[str] = ()) -> T
         relation, metadata = _LOADERS[formats[0]](connection, files, kinds, text_columns)
         columns = columns_of(connection, relation)
         empty = first_row(connection, f"SELECT 1 FROM {relation} LIMIT 1") is None
-    except duckdb.Error as error:
+    except engine_error() as error:
         raise FileError(_damaged(files, error)) from error
     if empty:
         raise FileError(f"{_listed(files)} must hold at least one row; found none.")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from tiltz.files.names import FileKind
 from tiltz.files.sql import literal, verbatim
 from tiltz.files.table import FILE, POSITION, POSITION_OF, ROW
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 def load(

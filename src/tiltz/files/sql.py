@@ -1,13 +1,15 @@
-"""A DuckDB connection, and names and values quoted for it."""
+"""A DuckDB connection (loaded on first use), and names and values quoted for it."""
 
 from __future__ import annotations
 
 import os
 import re
 import tempfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
+if TYPE_CHECKING:
+    import duckdb
+
 
 _WHERE_IN_QUERY = re.compile(r"\n\s*\nLINE \d+:.*", re.DOTALL)
 _KIND = re.compile(r"^[A-Za-z ]*(Error|Exception): ")
@@ -15,6 +17,8 @@ _KIND = re.compile(r"^[A-Za-z ]*(Error|Exception): ")
 
 def connect() -> duckdb.DuckDBPyConnection:
     """Return a private in-memory database that keeps row order and spills to the temporary folder."""
+    import duckdb
+
     spill = os.path.join(tempfile.gettempdir(), f"tiltz-duckdb-{os.getpid()}")
     return duckdb.connect(
         config={
@@ -24,6 +28,13 @@ def connect() -> duckdb.DuckDBPyConnection:
             "python_enable_replacements": False,
         }
     )
+
+
+def engine_error() -> type[Exception]:
+    """Return the base of the engine's errors; a function, so that the engine is loaded on first use."""
+    import duckdb
+
+    return duckdb.Error
 
 
 def first_row(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, ...] | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import duckdb
+from typing import TYPE_CHECKING, Any
 
 from tiltz.errors import FileError
-from tiltz.files.sql import identifier, reason
+from tiltz.files.sql import engine_error, identifier, reason
+
+if TYPE_CHECKING:
+    import duckdb
 
 # Columns that every table carries beside those of its files. A colon keeps them apart from real ones.
 FILE, ROW, POSITION = '"tiltz:file"', '"tiltz:row"', '"tiltz:position"'
@@ -79,7 +80,7 @@ class Table:
         """
         try:
             return self.connection.execute(sql).fetchall()
-        except duckdb.Error as error:
+        except engine_error() as error:
             raise self._damaged(error) from error
 
     def first(self, sql: str) -> tuple[Any, ...] | None:
@@ -117,7 +118,7 @@ class Table:
         """
         try:
             return dict(self.connection.execute(sql).fetchnumpy())
-        except duckdb.Error as error:
+        except engine_error() as error:
             raise self._damaged(error) from error
 
     def type_of(self, column: str) -> Any:

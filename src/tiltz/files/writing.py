@@ -7,9 +7,8 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import numpy as np
 
 from tiltz.errors import FileError, InputError
@@ -17,8 +16,11 @@ from tiltz.files.json_text import json_ready
 from tiltz.files.jsonl import structure_of
 from tiltz.files.names import PathLike, kind_of
 from tiltz.files.plain_values import json_value
-from tiltz.files.sql import connect, identifier, literal, reason
+from tiltz.files.sql import connect, engine_error, identifier, literal, reason
 from tiltz.files.table import POSITION, Table
+
+if TYPE_CHECKING:
+    import duckdb
 
 _WRITABLE = ".parquet, .jsonl or .csv (.jsonl and .csv also with .gz or .zst)"
 
@@ -211,7 +213,7 @@ def _replacing(path: str) -> Iterator[str]:
     try:
         yield temporary
         os.replace(temporary, path)
-    except (duckdb.Error, OSError) as error:
+    except (engine_error(), OSError) as error:
         detail = error.strerror if isinstance(error, OSError) else reason(error)
         raise FileError(f"{path!r} cannot be written: {detail}. Nothing was left behind.") from error
     finally:

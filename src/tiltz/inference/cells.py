@@ -55,7 +55,7 @@ class Cells:
             hi=hi,
             soft_value=soft_value,
             ess=np.broadcast_to(ess, log_z.shape),
-            kind=np.broadcast_to(np.asarray("point" if limits is None else kind), log_z.shape),
+            kind=np.broadcast_to(np.asarray("point" if limits is None else kind, dtype=object), log_z.shape),
             flags=flag_sets(log_z.shape) if flags is None else flags,
             bias=bias,
         )

@@ -252,7 +252,7 @@ class _SampledCells:
         return np.where(equal, run_lo, lo), np.where(equal, run_hi, hi)
 
     def _kind(self, support: Support, two_point: bool) -> npt.NDArray[Any]:
-        kind = np.full(self.beta.shape, "approximate", dtype="<U11")
+        kind = np.full(self.beta.shape, "approximate", dtype=object)
         if two_point:
             certified = support.known == "declared"
             kind[:] = "certified" if certified else "calibrated"

@@ -41,7 +41,9 @@ def delta(log_z: Floats, relative_variance: Floats, n: Floats, level: float) -> 
     .. [1] A. B. Owen, *Monte Carlo theory, methods and examples*, ch. 2 and 9.
     """
     half = normal_quantile(level) * np.sqrt(relative_variance / np.maximum(n - 1, 1))
-    return log_z - half, log_z + half
+    # Samples of no weight at all show nothing about the weights of others.
+    none = np.isneginf(log_z)
+    return log_z - half, np.where(none, np.inf, np.where(none, 0.0, log_z) + half)
 
 
 def delta_bias(relative_variance: Floats, n: Floats) -> Floats:

@@ -74,7 +74,7 @@ def over_population(soft_value: Floats, upper: Floats, kind: npt.NDArray[Any], l
         hi=np.where(points, np.nan, hi),
         n_prompts=m,
         n_unbounded=unbounded,
-        kind=np.where(points, "point", np.where(np.isposinf(hi), "lower-only", "approximate")),
+        kind=_kinds(points, "point", np.isposinf(hi)),
         over="population",
     )
 
@@ -97,9 +97,14 @@ def over_these(soft_value: Floats, lower: Floats, upper: Floats, kind: npt.NDArr
         hi=hi,
         n_prompts=m,
         n_unbounded=unbounded,
-        kind=np.where(alike, kind[0], np.where(unbounded > 0, "lower-only", "approximate")),
+        kind=_kinds(alike, kind[0], unbounded > 0),
         over="these prompts",
     )
+
+
+def _kinds(known: npt.NDArray[np.bool_], kind: Any, unbounded: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    otherwise = np.where(unbounded, "lower-only", "approximate").astype(object)
+    return np.where(known, np.asarray(kind, dtype=object), otherwise)
 
 
 def _mean(values: Floats) -> tuple[int, Floats]:

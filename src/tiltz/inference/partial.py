@@ -32,7 +32,8 @@ def partial_cells(
     """
     if rest is None:
         lo, hi = (_log_z_with_missing_at(outcomes, reward, beta) for reward in outcomes.reward_range or ())
-        log_z = _log_mean(lo, hi)
+        hi = np.maximum(lo, hi)  # two sums that differ by less than their rounding
+        log_z = np.clip(_log_mean(lo, hi), lo, hi)
     else:
         lo, log_z, hi = (_joined(outcomes, listed.log_z, part) for part in (rest.lo, rest.log_z, rest.hi))
     return Cells.of(

@@ -1,0 +1,81 @@
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+
+import tiltz as library
+
+
+def test_version(tiltz):
+    assert tiltz("--version").out.strip() == f"tiltz, version {library.__version__}"
+
+
+@pytest.mark.parametrize("command", ["", "estimate", "sweep", "sample", "demo", "completion"])
+def test_help(tiltz, golden, command):
+    words = [command, "--help"] if command else ["--help"]
+    golden(f"help{'-' * bool(command)}{command}.txt", tiltz(*words).out)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script(tiltz, shell):
+    assert "_TILTZ_COMPLETE" in tiltz("completion", shell).out
+
+
+def test_demo_shows_the_truth_and_saves(tiltz, tmp_path):
+    out = tiltz("demo", "--save", "d.parquet").out
+    assert "The interval holds the truth for 238 of 240 prompts" in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert tiltz("estimate", "d.parquet", "--beta", 0.1).out
+    assert "must end in .parquet" in tiltz("demo", "--save", "d.csv", code=2).err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["d.parquet"]
+
+
+def test_sweep_prints_a_curve_and_the_smallest_beta(tiltz, rollouts):
+    done = tiltz("sweep", rollouts, "--betas", "0.1:10:5", "--reward-values", "0,1")
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert "smallest beta that the rows support" in done.out
+    result = tiltz("sweep", rollouts, "--betas", "0.1:10:5", "--reward-values", "0,1", "--json").json()
+    curve = library.sweep(library.read(rollouts), np.geomspace(0.1, 10, 5), reward_values=(0, 1))
+    least = library.smallest_beta(library.read(rollouts), reward_values=(0, 1))
+    assert [row["kl"] for row in result["rows"]] == curve.kl.reshape(-1).tolist()
+    assert [row["smallest_beta"] for row in result["rows"][::5]] == least.tolist()
+    assert len(result["overall"]) == 5
+
+
+@pytest.mark.parametrize(("suffix", "begins"), [("svg", b"<svg"), ("png", b"\x89PNG"), ("html", b"<")])
+def test_sweep_draws(tiltz, rollouts, tmp_path, suffix, begins):
+    tiltz("sweep", rollouts, "--betas", "0.1:10:5", "--plot", f"curve.{suffix}")
+    drawn = (tmp_path / f"curve.{suffix}").read_bytes()
+    assert drawn.lstrip().startswith(begins)
+    if suffix == "html":
+        assert b"https://cdn" not in drawn
+    assert "must end in" in tiltz("sweep", rollouts, "--betas", "1", "--plot", "curve.pdf", code=2).err
+
+
+def test_sample_writes_tilted_rows(tiltz, rollouts, tmp_path):
+    done = tiltz("sample", rollouts, "--beta", 0.2, "-n", 400, "-o", "tilted.jsonl")
+    assert "wrote 1,200 rows" in done.err
+    drawn = [json.loads(line) for line in (tmp_path / "tilted.jsonl").read_text().splitlines()]
+    assert Counter(row["prompt"] for row in drawn) == {"p0": 400, "p1": 400, "p2 \x1b[31m[red]": 400}
+    assert set(drawn[0]) == {"prompt", "completion", "reward", "beta", "weight"}
+    mean = np.mean([row["reward"] for row in drawn if row["prompt"] == "p1"])
+    tilted = library.tilt(library.read(rollouts), 0.2)
+    expected = tilted.mean_reward[1, 0]
+    assert abs(mean - expected) <= 4.89 * np.sqrt(expected * (1 - expected) / 400)
+    weight = {row["completion"]: row["weight"] for row in drawn}
+    assert weight["c1"] == pytest.approx(tilted.prob[1], rel=1e-12)
+
+
+def test_sample_is_reproducible_and_seeded(tiltz, rollouts, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        tiltz("sample", rollouts, "--beta", 1, "-n", 50, "-o", f"{name}.csv", "--seed", seed)
+    a, b, c = ((tmp_path / f"{name}.csv").read_text() for name in "abc")
+    assert a == b
+    assert a != c
+
+
+def test_sample_json(tiltz, rollouts):
+    result = tiltz("sample", rollouts, "--beta", 0.2, "-n", 5, "-o", "t.parquet", "--json").json()
+    assert [row["n_drawn"] for row in result["rows"]] == [5, 5, 5]
+    assert result["rows"][2]["kl"] == 0.0
