@@ -58,7 +58,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     reasons = [_reason(report) for report in reporter.stats.get("skipped", [])]
     wrong = [reason for reason in reasons if not reason.startswith("machine:")]
     if wrong and session.exitstatus == pytest.ExitCode.OK:
-        reporter.write_sep("!", f"--fail-on-skip: {len(wrong)} skipped, the first because: {wrong[0]}", red=True)
+        reporter.write_sep(
+            "!", f"--fail-on-skip: {len(wrong)} skipped, the first because: {wrong[0]}", red=True
+        )
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -25,7 +25,10 @@ def exact(prob: Sequence[Any], reward: Sequence[Any], beta: Any, *, digits: int 
         rewards = [mpmath.mpf(r) for r in reward]
         beta = mpmath.mpf(beta)
         top = max(r for p, r in zip(mass, rewards, strict=True) if p > 0)
-        weights = [p * mpmath.exp((r - top) / beta) if p > 0 else mpmath.mpf(0) for p, r in zip(mass, rewards, strict=True)]
+        weights = [
+            p * mpmath.exp((r - top) / beta) if p > 0 else mpmath.mpf(0)
+            for p, r in zip(mass, rewards, strict=True)
+        ]
         z = mpmath.fsum(weights)
         tilted = [w / z for w in weights]
         log_z = top / beta + mpmath.log(z)

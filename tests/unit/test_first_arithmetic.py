@@ -34,7 +34,9 @@ def test_z_of_two_outcomes():
 def test_the_tilted_policy_of_two_outcomes():
     first = 0.6 * math.e**2 / (0.6 * math.e**2 + 0.4 * math.e)
     assert tiltz.tilt(table(), 1.0).prob == pytest.approx([first, 1 - first], rel=1e-14)
-    assert np.exp(tiltz.tilted_log_prob(REFERENCE, REWARDS, 1.0)) == pytest.approx([first, 1 - first], rel=1e-14)
+    assert np.exp(tiltz.tilted_log_prob(REFERENCE, REWARDS, 1.0)) == pytest.approx(
+        [first, 1 - first], rel=1e-14
+    )
 
 
 def test_rewards_of_zero_change_nothing():

@@ -74,8 +74,9 @@ def test_extreme_betas(beta):
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-100, 1e100, 1e300])
 def test_rewards_and_beta_scale_together(scale):
-    small, large = numbers_of(np.log([0.5, 0.5]), [0.0, 1.0], 0.5), numbers_of(
-        np.log([0.5, 0.5]), [0.0, scale], 0.5 * scale
+    small, large = (
+        numbers_of(np.log([0.5, 0.5]), [0.0, 1.0], 0.5),
+        numbers_of(np.log([0.5, 0.5]), [0.0, scale], 0.5 * scale),
     )
     assert large["log_z"] == precisely(small["log_z"], rel=1e-13)
     assert large["kl"] == precisely(small["kl"], rel=1e-12)
