@@ -17,7 +17,7 @@ DATA = Path(__file__).parent / "data"
 
 
 def exact(prob: Sequence[Any], reward: Sequence[Any], beta: Any, *, digits: int = 50) -> dict[str, Any]:
-    """Everything about one finite set, by the definitions; numbers may be decimal strings, masses sum to 1 or are divided."""
+    """Everything about one finite set, by the definitions; numbers may be decimal strings, masses are normalised."""
     with mpmath.workdps(digits):
         mass = [mpmath.mpf(p) for p in prob]
         total = mpmath.fsum(mass)

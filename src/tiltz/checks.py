@@ -159,7 +159,8 @@ def missing_mass(log_listed: Floats, groups: Groups, log_missing: npt.ArrayLike 
         worst = int(np.argmax(too_much))
         raise InputError(
             "the listed outcomes of a partial table must have reference mass at most 1; those of "
-            f"{groups.name(worst)} have mass {math.exp(min(log_listed[worst], 700.0)):.12g}. Is an outcome listed twice?"
+            f"{groups.name(worst)} have mass {math.exp(min(log_listed[worst], 700.0)):.12g}. Is an outcome listed "
+            "twice?"
         )
     if log_missing is None:
         with np.errstate(divide="ignore"):

@@ -531,7 +531,8 @@ def test_float_needs_one_cell():
 
 
 HOSTILE = [
-    "two\nlines\tand \x1b[31mred\x1b[0m", "[bold red]markup[/] [link=x]y[/link]", "👩‍👩‍👧‍👦🏳️‍🌈🇩🇪" * 10, "漢字" * 60, "x" * 5000,
+    "two\nlines\tand \x1b[31mred\x1b[0m", "[bold red]markup[/] [link=x]y[/link]",
+    "\U0001f469\u200d\U0001f467\U0001f3f3\ufe0f\u200d\U0001f308\U0001f1e9\U0001f1ea" * 10, "漢字" * 60, "x" * 5000,
     "\u202eright to left\u202c", "", " ", "\x00\x07", "e\u0301" * 50, "[/]", "\\[x]",
 ]  # fmt: skip
 

@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
 _DIALECT = (
     "delim = ',', quote = '\"', escape = '\"', header = true, all_varchar = true, allow_quoted_nulls = "
-    "false, "
-    "nullstr = '', auto_detect = true, sample_size = -1, skip = 0, strict_mode = true, max_line_size = "
-    "100000000"
+    "false, nullstr = '', auto_detect = true, sample_size = -1, skip = 0, strict_mode = true, max_line_size "
+    "= 100000000"
 )
 _WHOLE = r"-?(0|[1-9][0-9]{0,17})"
 _LEADING_ZERO = r"[+-]?0[0-9].*"
@@ -58,8 +57,7 @@ def _read_text(connection: duckdb.DuckDBPyConnection, i: int, file: str, kind: F
     except engine_error() as error:
         raise FileError(
             f"{file!r} cannot be read as CSV: {reason(error)}. It must be UTF-8 text with a header line, "
-            "commas "
-            "between columns, and double quotes around text that holds commas, quotes or line breaks."
+            "commas between columns, and double quotes around text that holds commas, quotes or line breaks."
         ) from error
 
 

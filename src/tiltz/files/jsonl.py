@@ -80,9 +80,8 @@ def _read_lines(connection: duckdb.DuckDBPyConnection, i: int, file: str, kind: 
         )
     except engine_error() as error:
         raise FileError(
-            f"{file!r} cannot be read as lines of JSON: {reason(error)}. It must be UTF-8 text with one JSON "
-            "object "
-            "per line; write it anew."
+            f"{file!r} cannot be read as lines of JSON: {reason(error)}. It must be UTF-8 text with one "
+            f"JSON object per line; write it anew."
         ) from error
 
 
@@ -199,9 +198,8 @@ def _scalar_type(connection: duckdb.DuckDBPyConnection, relation: str, column: s
     row = first_row(
         connection,
         f"SELECT bool_and(type IN {_NUMBERS} OR (type = 'VARCHAR' AND lower(trim({column} ->> '$')) IN "
-        f"{_NON_FINITE})), "
-        f"bool_and(type NOT IN ('OBJECT', 'ARRAY')) "
-        f"FROM (SELECT {column}, json_type({column}) AS type FROM {relation}) WHERE type <> 'NULL'",
+        f"{_NON_FINITE})), bool_and(type NOT IN ('OBJECT', 'ARRAY')) FROM (SELECT {column}, "
+        f"json_type({column}) AS type FROM {relation}) WHERE type <> 'NULL'",
     )
     if row is None or not row[1]:
         return None

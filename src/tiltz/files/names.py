@@ -122,8 +122,7 @@ def _in_folder(folder: str) -> tuple[str, ...]:
         return found
     raise FileError(
         f"the folder {folder!r} holds no data file ({len(names)} entries looked at, folders inside it are "
-        "not "
-        f"searched); rollouts are read from {READABLE}."
+        f"not searched); rollouts are read from {READABLE}."
     )
 
 

@@ -50,8 +50,7 @@ def open_table(files: Sequence[str], *, text_columns: Collection[str] = ()) -> T
     if len(formats) > 1:
         raise FileError(
             f"files read together must have one format; found {' and '.join(formats)} among {len(files)} "
-            "files. "
-            "Name the files of one format with a pattern such as 'folder/*.parquet'."
+            "files. Name the files of one format with a pattern such as 'folder/*.parquet'."
         )
     connection = connect()
     try:
@@ -83,8 +82,7 @@ def _checked_kind(file: str) -> FileKind:
     if wanted == "parquet" and (len(end) < 4 or not end.endswith(b"PAR1")):
         raise FileError(
             f"{file!r} is a truncated Parquet file: it must end with the bytes PAR1, and ends with "
-            f"{end[-4:]!r}. "
-            "It may still be being written, or a copy of it broke off; copy or write it anew."
+            f"{end[-4:]!r}. It may still be being written, or a copy of it broke off; copy or write it anew."
         )
     return kind
 

@@ -63,11 +63,9 @@ def _weighted(draws: Draws, rows: Rows, word: str) -> Drawn:
     if not has_values(draws, "log_ref"):
         raise LayoutError(
             f"rows drawn from a {name} ({word} is there) need log_ref too, since their weight is the ratio "
-            "of the two; "
-            f"{draws.table.files[0]!r} has none. Score the completions under the reference and add the "
-            "column log_ref, or, "
-            "if the rows were drawn from the reference, say so with --drawn-from reference (Python: "
-            "drawn_from='reference')."
+            f"of the two; {draws.table.files[0]!r} has none. Score the completions under the reference and "
+            f"add the column log_ref, or, if the rows were drawn from the reference, say so with "
+            "--drawn-from reference (Python: drawn_from='reference')."
         )
     log_proposal = _log_probs(draws, rows, word)
     _refuse(
@@ -107,10 +105,8 @@ def _no_policy(draws: Draws) -> str:
     missing = [word for word in ("log_policy", "log_ref") if not has_values(draws, word)]
     return (
         "rows drawn from a policy need log_policy and log_ref to be weighted to the reference; "
-        f"{draws.table.files[0]!r} "
-        f"lacks {' and '.join(missing)}. Score the completions and add the columns, or leave --drawn-from "
-        "out: Z is then "
-        "relative to "
+        f"{draws.table.files[0]!r} lacks {' and '.join(missing)}. Score the completions and add the "
+        f"columns, or leave --drawn-from out: Z is then relative to "
         f"{'the policy that drew the rows' if draws.layout.moving else 'the reference, as the sampler'}."
     )
 
@@ -121,8 +117,7 @@ def _log_probs(draws: Draws, rows: Rows, word: str) -> np.ndarray:
     if number is None:
         raise LayoutError(
             f"{name!r} must hold the log-probability of each whole completion, one number per row; found "
-            "type "
-            f"{draws.table.columns[name]} in {draws.table.files[0]!r}. Sum it over the tokens."
+            f"type {draws.table.columns[name]} in {draws.table.files[0]!r}. Sum it over the tokens."
         )
     values = np.ma.filled(draws.fetch(value=number)["value"].astype(np.float64), np.nan)[rows.index]
     _refuse(rows, np.isnan(values), f"{name} must be a number in every row", values)

@@ -43,6 +43,5 @@ def _refuse_two(key: str, told: list[tuple[str, str]]) -> None:
             what = "reference" if key == "ref_id" else "reward"
             raise LayoutError(
                 f"files read together must have one {what}; {key} is {first!r} in {first_file!r} and "
-                f"{value!r} in "
-                f"{file!r}. Z differs between them: read them one by one."
+                f"{value!r} in {file!r}. Z differs between them: read them one by one."
             )

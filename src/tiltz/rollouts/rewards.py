@@ -102,8 +102,7 @@ def _which(draws: Draws, numeric: list[str], hint: Sequence[float]) -> str:
     if not numeric:
         return (
             f"{draws.layout.title} need a column of numbers as their reward; found none in "
-            f"{draws.table.files[0]!r} "
-            f"among {some_of(list(draws.table.columns), 40)}."
+            f"{draws.table.files[0]!r} among {some_of(list(draws.table.columns), 40)}."
         )
     settings = len(hint) > 0 and len(hint) <= len(numeric)
     weights = list(hint) if settings else [1.0, 0.3]
@@ -113,10 +112,8 @@ def _which(draws: Draws, numeric: list[str], hint: Sequence[float]) -> str:
     why = f" (the run's settings have the weights {list(hint)})" if settings else ""
     return (
         f"{count(len(numeric), 'column')} of {draws.table.files[0]!r} may be the reward: "
-        f"{some_of(numeric, 20)}. Name one with "
-        f"--reward {numeric[0]}, or give a weighted sum with {options}{why}. In Python: "
-        f"reward={numeric[0]!r} or "
-        f"reward={{{mapping}}}."
+        f"{some_of(numeric, 20)}. Name one with --reward {numeric[0]}, or give a weighted sum with "
+        f"{options}{why}. In Python: reward={numeric[0]!r} or reward={{{mapping}}}."
     )
 
 
@@ -140,8 +137,7 @@ def summed_rewards(draws: Draws, rows: Rows, weights: Mapping[str, float]) -> tu
     _refuse(rows, too_large, f"{_what(weights)} must be below +inf (check the weights' signs)", "+inf")
     return total, [
         f"{name} abstained (NaN) in {count(int(absent.sum()), 'row')} of {len(rows)}: the other components "
-        "alone "
-        "are the reward there."
+        "alone are the reward there."
         for name, absent in zip(weights, missing, strict=True)
         if absent.any()
     ]

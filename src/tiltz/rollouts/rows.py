@@ -86,8 +86,7 @@ def rows_of(draws: Draws) -> Rows:
     table = draws.table
     table.query(
         "CREATE OR REPLACE TABLE labels AS SELECT row_number() OVER (ORDER BY first) - 1 AS code, label, "
-        "first "
-        f"FROM (SELECT {key} AS label, min({POSITION}) AS first FROM {table.relation} GROUP BY ALL)"
+        f"first FROM (SELECT {key} AS label, min({POSITION}) AS first FROM {table.relation} GROUP BY ALL)"
     )
     found = table.arrays(
         f"SELECT source.{POSITION} AS position, source.{FILE} AS file, source.{ROW} AS row, labels.code AS "
@@ -153,12 +152,9 @@ def _refuse_two_texts(draws: Draws) -> None:
     )
     row = table.first(
         f"SELECT CAST(any_value({label}) AS VARCHAR), arg_min({FILE}, {POSITION}), arg_min({ROW}, "
-        f"{POSITION}), "
-        f"arg_max({FILE}, {hashed}), arg_max({ROW}, {hashed}), arg_min({FILE}, {hashed}), arg_min({ROW}, "
-        f"{hashed}) "
-        f"FROM {table.relation} WHERE {text} IS NOT NULL GROUP BY {label} HAVING min({hashed}) <> "
-        f"max({hashed}) "
-        f"ORDER BY min({POSITION}) LIMIT 1"
+        f"{POSITION}), arg_max({FILE}, {hashed}), arg_max({ROW}, {hashed}), arg_min({FILE}, {hashed}), "
+        f"arg_min({ROW}, {hashed}) FROM {table.relation} WHERE {text} IS NOT NULL GROUP BY {label} HAVING "
+        f"min({hashed}) <> max({hashed}) ORDER BY min({POSITION}) LIMIT 1"
     )
     if row:
         places = sorted([(row[3], row[4]), (row[5], row[6])])

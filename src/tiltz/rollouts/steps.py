@@ -55,15 +55,12 @@ def _not_there(step: int | str | None, steps: list[int], repeats: Mapping[int, i
     if step is None:
         return (
             "one step must be chosen, since each was drawn from another policy and Z is relative to it; "
-            f"{known}. "
-            f"Name one with --step {steps[0]} (Python: step={steps[0]}), or take each step as its own group "
-            "with "
-            "--step all (Python: step='all')."
+            f"{known}. Name one with --step {steps[0]} (Python: step={steps[0]}), or take each step as its "
+            f"own group with --step all (Python: step='all')."
         )
     if step in repeats:
         return (
             f"step {step} holds the rollouts of step {repeats[int(step)]} once more (the trainer used them "
-            "for several "
-            f"updates); they are counted there. Use --step {repeats[int(step)]}."
+            f"for several updates); they are counted there. Use --step {repeats[int(step)]}."
         )
     return f"step {step} is not there; {known}. Choose with {how}."

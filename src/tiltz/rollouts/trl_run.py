@@ -71,8 +71,7 @@ def without_repeats(draws: Draws, rows: Rows) -> tuple[Rows, dict[int, int], lis
         return rows, {}, []
     note = (
         f"{count(int(drop.sum()), 'row')} of {count(n_steps, 'step')} repeat the step before (the trainer "
-        "used its rollouts "
-        "for several updates) and are counted once."
+        "used its rollouts for several updates) and are counted once."
     )
     return rows.keep(~drop), first_step, [note]
 
@@ -120,8 +119,7 @@ def without_odd_groups(rows: Rows, usual: int | None) -> tuple[Rows, list[str]]:
     dropped = odd[group]
     note = (
         f"{count(int(odd.sum()), 'group')} with {count(int(dropped.sum()), 'row')} left out: {found} rows "
-        "where the run "
-        f"draws {usual} completions for a prompt, so they are cut or are evaluation rows."
+        f"where the run draws {usual} completions for a prompt, so they are cut or are evaluation rows."
     )
     return rows.keep(~dropped), [note]
 
@@ -150,8 +148,7 @@ def advantage_note(draws: Draws, rows: Rows, reward: np.ndarray, usual: int | No
         ]
     return [
         "WARNING: the reward does not reproduce the advantages that the trainer logged, so the columns or "
-        "weights are "
-        "probably not the trainer's."
+        "weights are probably not the trainer's."
     ]
 
 

@@ -44,13 +44,11 @@ def recognise(table: Table, rewards: Collection[str] = ()) -> Draws:
         names = " and ".join(layout.name for layout in fitting)
         raise LayoutError(
             f"the columns must fit one layout, and they fit {names}; {found}. Write a file without the "
-            "columns of "
-            f"the others ({'; '.join(f'{layout.name}: {layout.needs}' for layout in fitting)})."
+            f"columns of the others ({'; '.join(f'{layout.name}: {layout.needs}' for layout in fitting)})."
         )
     known = "; ".join(f"{layout.name}: {layout.needs}" for layout in LAYOUTS)
     raise LayoutError(
         f"the columns must fit one of the known layouts; {found}. Needed are, for {known}. Rename the "
-        "columns, or "
-        "name the reward column with --reward NAME (Python: reward='NAME') beside a column prompt or "
-        "prompt_id."
+        "columns, or name the reward column with --reward NAME (Python: reward='NAME') beside a column "
+        "prompt or prompt_id."
     )

@@ -34,8 +34,7 @@ def flatten(table: Table) -> Table:
     return table.derive(
         "completions",
         f"SELECT row_number() OVER (ORDER BY place, draw) - 1 AS {POSITION}, * EXCLUDE (place, one), "
-        f"{columns} "
-        f"FROM ({inner})",
+        f"{columns} FROM ({inner})",
     )
 
 

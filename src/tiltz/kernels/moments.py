@@ -1,6 +1,6 @@
 """Reductions over many prompts and betas at once: log Z, its moments and the spread of its weights.
 
-Groups are runs of consecutive rows, betas vary fastest over whole groups; nothing here knows what the rows mean.
+Groups are runs of consecutive rows, betas vary fastest over whole groups.
 
 Every quantity is a sum of terms of one sign in the log-ratio ``x = log(tilted / reference)``, so that a KL of 1e-16
 at a huge beta keeps its digits:  KL(tilted || reference) = E_ref[x e^x - e^x + 1],  KL(reference || tilted) =
