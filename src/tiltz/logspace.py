@@ -174,11 +174,7 @@ class _Scores:
 def _as_floats(*values: Array) -> tuple[Any, list[Array]]:
     """Return the arrays' namespace and the arrays, in one common floating type."""
     arrays = [value for value in values if is_array_api_obj(value)]
-    try:
-        xp = array_namespace(*arrays) if arrays else array_namespace(np.empty(0))
-    except TypeError as reason:
-        kinds = ", ".join(sorted({type(value).__module__.split(".")[0] for value in arrays}))
-        raise InputError(f"all arrays of one call must come from one library; found {kinds}.") from reason
+    xp = _one_namespace(arrays) if arrays else array_namespace(np.empty(0))
     like = arrays[0] if arrays else None
     where = None if like is None else device_of(like)
     converted = [v if is_array_api_obj(v) else xp.asarray(v, device=where) for v in values]
@@ -190,6 +186,15 @@ def _as_floats(*values: Array) -> tuple[Any, list[Array]]:
             )
         dtype = xp.asarray(0.0).dtype
     return xp, [xp.astype(array, dtype, copy=False) for array in converted]
+
+
+def _one_namespace(arrays: list[Array]) -> Any:
+    """Return the namespace of arrays; refuse those of several libraries."""
+    try:
+        return array_namespace(*arrays)
+    except TypeError as reason:
+        kinds = ", ".join(sorted({type(value).__module__.split(".")[0] for value in arrays}))
+        raise InputError(f"all arrays of one call must come from one library; found {kinds}.") from reason
 
 
 def _checked_axis(array: Array, axis: int) -> int:
@@ -208,8 +213,10 @@ def _checked_beta(xp: Any, beta: Array | float, like: Array) -> Array:
     """Return ``beta`` as an array of the type and device of ``like``."""
     if isinstance(beta, np.generic):
         beta = beta.item()
-    converted = xp.astype(beta, like.dtype, copy=False) if is_array_api_obj(beta) else None
-    if converted is None:
+    if is_array_api_obj(beta):
+        _one_namespace([like, beta])
+        converted = xp.astype(beta, like.dtype, copy=False)
+    else:
         with _quiet():
             converted = xp.asarray(beta, dtype=like.dtype, device=device_of(like))
     # A traced JAX array has no values yet, so it cannot be looked at.

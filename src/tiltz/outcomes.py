@@ -58,6 +58,8 @@ class Outcomes:
         Index of each row into ``source``.
     drawn_from : str
         The sampler's name, for summaries.
+    weighted : bool
+        Whether the draws came from a proposal, so that they carry importance weights.
     stopping : {"fixed", "adaptive"}
         Whether the number of samples was fixed before looking at the rewards.
     reward_range, reward_values : tuple of float or None
@@ -78,6 +80,7 @@ class Outcomes:
     groups: Groups
     row: Ints
     drawn_from: str = "reference"
+    weighted: bool = False
     stopping: Literal["fixed", "adaptive"] = "fixed"
     reward_range: tuple[float, float] | None = None
     reward_values: tuple[float, ...] | None = None
@@ -310,6 +313,7 @@ class Outcomes:
             groups=groups,
             row=frozen(np.arange(len(rewards)) if row is None else row_index(row, len(rewards))),
             drawn_from=drawn_from or ("proposal" if weighted else "reference"),
+            weighted=weighted,
             stopping=stopping,
             reward_range=declared_range,
             reward_values=declared_values,
@@ -331,11 +335,6 @@ class Outcomes:
     def n(self) -> Ints:
         """Rows per prompt, shape (n_prompts,)."""
         return self.groups.size
-
-    @property
-    def weighted(self) -> bool:
-        """Whether samples carry importance weights other than 1."""
-        return self.evidence == "sampled" and bool(np.any(self.log_weight != 0))
 
     @property
     def log_listed(self) -> Floats:

@@ -221,7 +221,7 @@ def sweep(
     checked = checked_betas(betas)
     checked_level(level)
     checked_width(width)
-    support = support_of(outcomes, reward_range, None if reward_values is None else tuple(reward_values))
+    support = support_of(outcomes, reward_range, reward_values)
     reduced = reduce_groups(outcomes.columns(), checked[None, :], moments=True, progress=progress)
     found = assemble(outcomes, checked, reduced, level=level, interval=interval, support=support)
     known = outcomes.evidence != "partial"

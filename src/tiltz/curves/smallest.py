@@ -58,7 +58,7 @@ def smallest_beta(
     """
     checked_width(width)
     checked_level(level)
-    support = support_of(outcomes, reward_range, None if reward_values is None else tuple(reward_values))
+    support = support_of(outcomes, reward_range, reward_values)
 
     columns = outcomes.columns()
 

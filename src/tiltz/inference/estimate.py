@@ -84,7 +84,7 @@ def estimate(
     """
     betas = checked_betas(beta)
     checked_level(level)
-    support = support_of(outcomes, reward_range, None if reward_values is None else tuple(reward_values))
+    support = support_of(outcomes, reward_range, reward_values)
     reduced = reduce_groups(outcomes.columns(), betas[None, :], progress=progress)
     return assemble(outcomes, betas, reduced, level=level, interval=interval, support=support)
 
@@ -134,7 +134,7 @@ def checked_betas(beta: float | npt.ArrayLike) -> Floats:
 
 def checked_level(level: float) -> None:
     """Refuse a confidence level that is not between 0 and 1."""
-    if not 0 < level < 1:
+    if isinstance(level, bool) or not isinstance(level, float | int | np.number) or not 0 < level < 1:
         raise InputError(f"level must lie between 0 and 1, such as 0.95; found {level!r}.")
 
 
@@ -157,12 +157,12 @@ def estimate_cells(
     if outcomes.evidence == "partial":
         rest = None
         if outcomes.remainder is not None:
-            known = support_of(outcomes.remainder, outcomes.reward_range, None)
+            known = support_of(outcomes.remainder, support.range, None)
             rest_reduced = reduce_groups(outcomes.remainder.columns(), beta)
             rest = estimate_cells(
                 outcomes.remainder, beta, rest_reduced, level=level, interval=interval, support=known
             )
-        return partial_cells(outcomes, beta, reduced, rest, points_only=interval is None)
+        return partial_cells(outcomes, beta, reduced, rest, support=support, points_only=interval is None)
     if outcomes.evidence == "complete":
         return _complete_cells(outcomes, reduced, interval)
     return _SampledCells(
@@ -193,16 +193,16 @@ class _SampledCells:
     def cells(self, level: float, interval: str | None, support: Support) -> Cells:
         n = self._n()
         two_point = self._use_two_point(interval, support)
-        flags = self._flags(two_point, support)
+        limits = self._limits(level, interval, support, two_point)
         bias = intervals.delta_bias(self.reduced.relative_variance, n)
         return Cells.of(
             log_z=self.reduced.log_z,
             soft_value=self.reduced.soft_value,
-            limits=self._limits(level, interval, support, two_point),
+            limits=limits,
             ess=n / (1 + self.reduced.relative_variance),
-            kind=self._kind(support, two_point),
+            kind="point" if limits is None else self._kind(support, two_point, limits[1]),
             bias=np.where(self._unvaried(), np.nan, bias),
-            flags=flags,
+            flags=self._flags(two_point, support),
         )
 
     def _use_two_point(self, interval: str | None, support: Support) -> bool:
@@ -251,7 +251,7 @@ class _SampledCells:
                 lo, hi = np.maximum(lo, lowest / self.beta), np.minimum(hi, highest / self.beta)
         return np.where(equal, run_lo, lo), np.where(equal, run_hi, hi)
 
-    def _kind(self, support: Support, two_point: bool) -> npt.NDArray[Any]:
+    def _kind(self, support: Support, two_point: bool, hi: Floats) -> npt.NDArray[Any]:
         kind = np.full(self.beta.shape, "approximate", dtype=object)
         if two_point:
             certified = support.known == "declared"
@@ -260,7 +260,9 @@ class _SampledCells:
                 kind[:] = "approximate"
             return kind
         bounded = support.range is not None and not self.outcomes.weighted
-        kind[np.broadcast_to(self._all_equal(), kind.shape)] = "certified" if bounded else "lower-only"
+        if bounded:
+            kind[np.broadcast_to(self._all_equal(), kind.shape)] = "certified"
+        kind[np.isposinf(hi)] = "lower-only"
         return kind
 
     def _flags(self, two_point: bool, support: Support) -> npt.NDArray[Any]:

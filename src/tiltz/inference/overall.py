@@ -109,11 +109,14 @@ def _kinds(known: npt.NDArray[np.bool_], kind: Any, unbounded: npt.NDArray[np.bo
 
 def _mean(values: Floats) -> tuple[int, Floats]:
     with np.errstate(invalid="ignore"):
-        return len(values), np.mean(values, axis=0)
+        return len(values), np.sum(values / len(values), axis=0)
 
 
 def _spread(values: Floats) -> Floats:
     """Return the standard deviation over prompts; infinite for one prompt."""
     if len(values) == 1:
         return np.full(values.shape[1], np.inf)
-    return np.std(values, axis=0, ddof=1)
+    with np.errstate(invalid="ignore"):
+        # Squares of huge values overflow, so they are taken in units of the largest.
+        unit = np.max(np.abs(values), axis=0, where=np.isfinite(values), initial=np.finfo(float).tiny)
+        return unit * np.std(values / unit, axis=0, ddof=1)

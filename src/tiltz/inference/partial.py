@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiltz.inference.cells import Cells
+from tiltz.inference.support import Support
 from tiltz.kernels import Columns, Reduced, reduce_groups
 from tiltz.outcomes import Outcomes
 
@@ -13,7 +14,13 @@ Floats = npt.NDArray[np.float64]
 
 
 def partial_cells(
-    outcomes: Outcomes, beta: Floats, listed: Reduced, rest: Cells | None, *, points_only: bool
+    outcomes: Outcomes,
+    beta: Floats,
+    listed: Reduced,
+    rest: Cells | None,
+    *,
+    support: Support,
+    points_only: bool,
 ) -> Cells:
     """Return the cells of a partial table.
 
@@ -27,11 +34,13 @@ def partial_cells(
         Of the listed outcomes.
     rest : Cells or None
         What draws from the unlisted outcomes say of their Z; without them the reward range bounds it.
+    support : Support
+        What is declared of all rewards.
     points_only : bool
         Leave the limits out.
     """
     if rest is None:
-        lo, hi = (_log_z_with_missing_at(outcomes, reward, beta) for reward in outcomes.reward_range or ())
+        lo, hi = (_log_z_with_missing_at(outcomes, reward, beta) for reward in support.range or ())
         hi = np.maximum(lo, hi)  # two sums that differ by less than their rounding
         log_z = np.clip(_log_mean(lo, hi), lo, hi)
     else:

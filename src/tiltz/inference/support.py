@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,7 +51,7 @@ class Support:
 def support_of(
     outcomes: Outcomes,
     reward_range: tuple[float, float] | None,
-    reward_values: tuple[float, ...] | None,
+    reward_values: Sequence[float] | None,
 ) -> Support:
     """Return what is known of the rewards; arguments of a call override what the table declares."""
     override = reward_range is not None or reward_values is not None
