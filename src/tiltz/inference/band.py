@@ -1,0 +1,128 @@
+"""One band on the law of the reward, and what it says of log Z at every beta at once.
+
+log Z grows when mass moves to higher rewards, so the two extreme laws of a band bound it: for all betas together,
+since the band is one event. Only for draws from the reference whose number was fixed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from tiltz.inference.intervals import clopper_pearson
+from tiltz.kernels import Columns, reduce_groups
+
+Floats = npt.NDArray[np.float64]
+
+
+def values_band(
+    columns: Columns, beta: Floats, *, level: float, values: tuple[float, ...]
+) -> tuple[Floats, Floats]:
+    """Return limits of log Z from Clopper-Pearson limits of the probability of each reward or a higher one.
+
+    Parameters
+    ----------
+    columns : Columns
+        Draws from the reference.
+    beta : array, shape (1 or n_groups, n_betas)
+        KL coefficients.
+    level : float
+        Confidence level.
+    values : tuple of float
+        All possible rewards, ascending.
+
+    Returns
+    -------
+    tuple of array
+        Lower and upper limit, in nats, shape (n_groups, n_betas).
+
+    Notes
+    -----
+    Bound: holds at ``level`` or more for a fixed n, simultaneously for all betas (Bonferroni over the values but the
+    lowest). With two values it is the Clopper-Pearson interval of the success rate. Intervals for several cells of a
+    multinomial would bound each probability; those of its upper tails lose less when mapped to log Z.
+    """
+    size = np.diff(columns.start)
+    n_cuts = max(len(values) - 1, 1)
+    reward = np.searchsorted(np.asarray(values), columns.reward)
+    group = np.repeat(np.arange(len(size)), size)
+    counts = np.zeros((len(size), len(values)))
+    np.add.at(counts, (group, reward), 1.0)
+    at_least = np.cumsum(counts[:, :0:-1], axis=1)[:, ::-1]
+    tails = clopper_pearson(at_least, size[:, None].astype(np.float64), 1 - (1 - level) / n_cuts)
+    lo, hi = (_log_z_of_tails(tail, np.asarray(values), beta) for tail in tails)
+    return lo, np.maximum(lo, hi)
+
+
+def range_band(
+    columns: Columns, beta: Floats, *, level: float, reward_range: tuple[float, float]
+) -> tuple[Floats, Floats]:
+    """Return limits of log Z from the Dvoretzky-Kiefer-Wolfowitz band of the reward's distribution function.
+
+    Parameters
+    ----------
+    columns : Columns
+        Draws from the reference.
+    beta : array, shape (1 or n_groups, n_betas)
+        KL coefficients.
+    level : float
+        Confidence level.
+    reward_range : (float, float)
+        Lowest and highest possible reward.
+
+    Returns
+    -------
+    tuple of array
+        Lower and upper limit, in nats, shape (n_groups, n_betas).
+
+    Notes
+    -----
+    Bound: holds at ``level`` or more for a fixed n, simultaneously for all betas. The band allows a mass of
+    sqrt(log(2 / alpha) / 2n) at the ends of the range, which at small beta is all that the limits say.
+
+    References
+    ----------
+    .. [1] P. Massart, "The tight constant in the Dvoretzky-Kiefer-Wolfowitz inequality", Ann. Probab. 18 (1990).
+    """
+    size = np.diff(columns.start)
+    moved = np.minimum(np.sqrt(np.log(2 / (1 - level)) / (2 * size)), 1.0)
+    ascending = np.lexsort((columns.reward, np.repeat(np.arange(len(size)), size)))
+    reward = columns.reward[ascending]
+    rank = np.arange(len(reward)) - np.repeat(columns.start[:-1], size)
+    n, cut = np.repeat(size, size), np.repeat(moved, size)
+    low, high = reward_range
+    # Of the row with the i-th smallest reward, the part of its mass i/n .. (i+1)/n that lies beyond the cut stays.
+    above = np.clip((rank + 1) / n - cut, 0.0, 1.0 / n)
+    below = np.clip(1.0 - cut - rank / n, 0.0, 1.0 / n)
+    hi = _log_z_with_mass_at(high, moved, columns=columns, reward=reward, mass=above, beta=beta)
+    lo = _log_z_with_mass_at(low, moved, columns=columns, reward=reward, mass=below, beta=beta)
+    return lo, np.maximum(lo, hi)
+
+
+def _log_z_of_tails(tail: Floats, values: Floats, beta: Floats) -> Floats:
+    """Return log Z of laws given by P(reward >= value), shape (n_groups, n_values - 1), for each value but the lowest."""
+    ones, zeros = np.ones((len(tail), 1)), np.zeros((len(tail), 1))
+    mass = np.maximum(-np.diff(np.hstack([ones, tail, zeros])), 0.0)
+    return _log_z_of_mass(
+        np.tile(values, len(tail)), mass.reshape(-1), len(values) * np.arange(len(tail) + 1), beta
+    )
+
+
+def _log_z_with_mass_at(
+    end: float, moved: Floats, *, columns: Columns, reward: Floats, mass: Floats, beta: Floats
+) -> Floats:
+    """Return log Z of rows with these masses and the rest of the mass at one reward more."""
+    ends = columns.start[1:]
+    return _log_z_of_mass(
+        np.insert(reward, ends, np.full(len(ends), end)),
+        np.insert(mass, ends, moved),
+        columns.start + np.arange(len(columns.start)),
+        beta,
+    )
+
+
+def _log_z_of_mass(reward: Floats, mass: Floats, start: npt.NDArray[np.int64], beta: Floats) -> Floats:
+    with np.errstate(divide="ignore"):
+        log_mass = np.log(mass)
+    laws = Columns(reward=reward, log_mass=log_mass, log_count=None, start=start, normalised=True)
+    return reduce_groups(laws, beta).log_z
