@@ -1,7 +1,16 @@
 """The normalization factor of a reward-weighted policy: exact, certified, or with an interval that covers."""
 
-from tiltz.curves import BetaChoice, Sweep, beta_for_kl, beta_for_reward, smallest_beta, sweep
-from tiltz.inference import Estimate, Overall, estimate
+from tiltz.curves import (
+    BetaChoice,
+    SamplesNeeded,
+    Sweep,
+    beta_for_kl,
+    beta_for_reward,
+    samples_needed,
+    smallest_beta,
+    sweep,
+)
+from tiltz.inference import Estimate, Monitor, Overall, estimate
 from tiltz.logspace import log_partition, normalize, tilted_log_prob
 from tiltz.outcomes import Outcomes
 from tiltz.rollouts import read
@@ -11,8 +20,10 @@ __version__ = "0.1.0"
 __all__ = [
     "BetaChoice",
     "Estimate",
+    "Monitor",
     "Outcomes",
     "Overall",
+    "SamplesNeeded",
     "Sweep",
     "Tilted",
     "beta_for_kl",
@@ -21,6 +32,7 @@ __all__ = [
     "log_partition",
     "normalize",
     "read",
+    "samples_needed",
     "smallest_beta",
     "sweep",
     "tilt",

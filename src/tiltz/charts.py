@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ from tiltz.errors import FileError, MissingExtraError
 if TYPE_CHECKING:
     import altair
 
-_FORMATS = (".html", ".svg", ".png", ".json")
+FORMATS = (".html", ".svg", ".png", ".json")
 
 
 def sweep_chart(curve: dict[str, list[float]]) -> altair.VConcatChart:
@@ -19,21 +21,23 @@ def sweep_chart(curve: dict[str, list[float]]) -> altair.VConcatChart:
     Parameters
     ----------
     curve : dict of str to list of float
-        Columns ``beta, soft_value, lo, hi, mean_reward, kl``; limits that are infinite are drawn as open ends.
+        Columns ``beta, soft_value, lo, hi, mean_reward, kl``. Where a limit is infinite the band is interrupted.
 
     Raises
     ------
     MissingExtraError
         If Altair is not installed.
     """
-    alt = _altair()
+    alt = _loaded("altair", "altair")
     finite = {name: [x if _finite(x) else None for x in column] for name, column in curve.items()}
     names = ("beta", "soft_value", "lo", "hi", "mean_reward", "kl")
     rows = [dict(zip(names, row, strict=True)) for row in zip(*(finite[name] for name in names), strict=True)]
     base = alt.Chart(alt.Data(values=rows))
     beta = alt.X("beta:Q", scale=alt.Scale(type="log"), title="beta (reward per nat)")
-    band = base.mark_area(opacity=0.25).encode(
-        x=beta, y=alt.Y("lo:Q", title="reward", scale=alt.Scale(zero=False)), y2="hi:Q"
+    # Without an upper end Vega would draw the band down to 0.
+    bounded = base.transform_calculate(lower="isValid(datum.hi) ? datum.lo : null")
+    band = bounded.mark_area(opacity=0.25).encode(
+        x=beta, y=alt.Y("lower:Q", title="reward", scale=alt.Scale(zero=False)), y2="hi:Q"
     )
     tooltip = [alt.Tooltip(f"{name}:Q", format=".4g") for name in names]
     value = base.mark_line(point=True).encode(x=beta, y=alt.Y("soft_value:Q"), tooltip=tooltip)
@@ -68,10 +72,11 @@ def save_chart(chart: Any, path: str | Path) -> None:
     ------
     FileError
         If the suffix is another, or the file cannot be written.
+    MissingExtraError
+        If what draws the picture is not installed.
     """
+    check_picture(path)
     target = Path(path)
-    if target.suffix not in _FORMATS:
-        raise FileError(f"a picture must end in {', '.join(_FORMATS)}; found {str(path)!r}.")
     partial = target.with_name(f".{target.stem}.partial{target.suffix}")
     try:
         chart.save(str(partial), **({"inline": True} if target.suffix == ".html" else {}))
@@ -79,15 +84,38 @@ def save_chart(chart: Any, path: str | Path) -> None:
     except OSError as reason:
         raise FileError(f"{str(path)!r} cannot be written: {reason.strerror or reason}.") from reason
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
-def _altair() -> Any:
+def check_picture(path: str | Path) -> None:
+    """Refuse a file that no picture can be written to, before there is one.
+
+    Parameters
+    ----------
+    path : str or path
+        As in :func:`save_chart`.
+
+    Raises
+    ------
+    FileError
+        If the suffix is not one of a picture.
+    MissingExtraError
+        If what draws the picture is not installed.
+    """
+    suffix = Path(path).suffix
+    if suffix not in FORMATS:
+        raise FileError(f"a picture must end in {', '.join(FORMATS)}; found {str(path)!r}.")
+    _loaded("altair", "altair")
+    if suffix != ".json":
+        _loaded("vl_convert", "vl-convert-python")
+
+
+def _loaded(module: str, package: str) -> Any:
     try:
-        import altair
+        return importlib.import_module(module)
     except ImportError as reason:
-        raise MissingExtraError("altair", "report", "A chart") from reason
-    return altair
+        raise MissingExtraError(package, "report", "A chart") from reason
 
 
 def _finite(x: float) -> bool:

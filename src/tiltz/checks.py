@@ -103,6 +103,8 @@ def _labels(prompt: Any) -> npt.NDArray[Any]:
 def as_floats(values: Any, name: str) -> Floats:
     """Return a copy as floats, or refuse what is not numbers."""
     try:
+        if np.ma.is_masked(values):
+            raise ValueError("found masked values")
         array = np.asarray(values)
         if array.dtype.kind not in "bifuO":
             raise ValueError(f"found type {array.dtype}")
@@ -139,7 +141,7 @@ def refuse(bad: npt.NDArray[np.bool_], groups: Groups, what: str, values: Floats
     first = int(np.argmax(bad))
     found = "" if values is None else f" {values[first]:g}"
     others = int(np.count_nonzero(bad)) - 1
-    more = f" ({others} more rows like it)" if others else ""
+    more = f" ({others} more row{'s'[: others != 1]} like it)" if others else ""
     raise InputError(f"{what}; found{found} in row {first}, {groups.name(int(groups.of_row[first]))}{more}.")
 
 
@@ -165,7 +167,12 @@ def missing_mass(log_listed: Floats, groups: Groups, log_missing: npt.ArrayLike 
     if log_missing is None:
         with np.errstate(divide="ignore"):
             return np.log(-np.expm1(np.minimum(log_listed, 0.0)))
-    missing = np.broadcast_to(as_floats(log_missing, "log_missing"), log_listed.shape).copy()
+    missing = as_floats(log_missing, "log_missing")
+    if missing.shape not in ((), log_listed.shape):
+        raise InputError(
+            f"log_missing must hold one number for each of the {len(log_listed)} prompts; found shape {missing.shape}."
+        )
+    missing = np.broadcast_to(missing, log_listed.shape).copy()
     off = np.abs(np.exp(log_listed) + np.exp(np.minimum(missing, 700.0)) - 1.0)
     wrong = ~(off <= MASS_TOLERANCE)
     if np.any(wrong):

@@ -66,7 +66,15 @@ class Groups:
 
     def mask(self, keep: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Return which groups a mask or a collection of labels names."""
-        wanted = np.atleast_1d(np.asarray(keep))
+        # As objects, since NumPy's own text pads every label to the longest and strips trailing nulls.
+        wanted = np.asarray(keep if hasattr(keep, "dtype") else np.array(_listed(keep), dtype=object))
+        if (
+            wanted.dtype == object
+            and wanted.size
+            and all(isinstance(x, bool | np.bool_) for x in wanted.flat)
+        ):
+            wanted = wanted.astype(np.bool_)
+        wanted = np.atleast_1d(wanted)
         if wanted.dtype == np.bool_:
             if wanted.shape != self.prompt.shape:
                 raise InputError(
@@ -117,7 +125,7 @@ def group_rows(prompt: npt.NDArray[Any], step: npt.NDArray[Any] | None = None) -
         raise InputError(
             f"step must hold one integer for each of the {len(prompt)} rows; found {step.dtype} {step.shape}."
         )
-    step_code, steps = _factorise(step.astype(np.int64))
+    step_code, steps = _factorise(_as_int64(step, "a step"))
     both, pairs = _factorise(step_code * len(labels) + code)
     return _partition(both, labels[pairs % len(labels)], steps[pairs // len(labels)])
 
@@ -150,7 +158,7 @@ def _factorise(labels: npt.NDArray[Any]) -> tuple[Ints, npt.NDArray[Any]]:
 def _checked_labels(prompt: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return labels as int64 or as an object array of str."""
     if prompt.dtype.kind in "iu":
-        return prompt.astype(np.int64)
+        return _as_int64(prompt, "an integer label")
     if prompt.dtype.kind in "UT":
         return prompt.astype(object)
     if prompt.dtype.kind == "O":
@@ -158,11 +166,32 @@ def _checked_labels(prompt: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if kinds == {str}:
             return prompt
         if all(issubclass(kind, int | np.integer) and not issubclass(kind, bool) for kind in kinds):
-            return prompt.astype(np.int64)
+            return _as_int64(prompt, "an integer label")
         if all(issubclass(kind, str) for kind in kinds):
             return np.array([str(label) for label in prompt], dtype=object)
-    wrong = next((i for i, label in enumerate(prompt) if not isinstance(label, str)), 0)
+    right = (str,) if isinstance(prompt[0], str) else (int, np.integer)
+    wrong = next((i for i, x in enumerate(prompt) if not isinstance(x, right) or isinstance(x, bool)), 0)
     raise InputError(
         "prompt labels must be all strings or all integers (floats cannot be compared safely); "
         f"found {prompt[wrong]!r} of type {type(prompt[wrong]).__name__} in row {wrong}."
+    )
+
+
+def _as_int64(values: npt.NDArray[Any], what: str) -> Ints:
+    """Return integers as int64; refuse those that do not fit, which would turn into others."""
+    ends = np.iinfo(np.int64)
+    if values.dtype in (np.uint64, object):
+        wrong = [i for i, value in enumerate(values.tolist()) if not ends.min <= value <= ends.max]
+        if wrong:
+            raise InputError(
+                f"{what} must fit 64 bits; found {values[wrong[0]]} in row {wrong[0]}. Use text for longer numbers."
+            )
+    return values.astype(np.int64)
+
+
+def _listed(keep: Any) -> list[Any]:
+    return (
+        [keep]
+        if isinstance(keep, str | int) or (np.ndim(keep) == 0 and not isinstance(keep, set))
+        else list(keep)
     )

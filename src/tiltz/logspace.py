@@ -90,7 +90,8 @@ def log_partition(log_ref: Array, reward: Array, beta: Array | float, axis: int 
     Notes
     -----
     Exact for the values given: no outcome is normalised, none is left out. Differentiable in ``log_ref``,
-    ``reward`` and ``beta``; the derivative by 1/beta is the tilted mean reward.
+    ``reward`` and ``beta`` (the last wherever reward / beta**2 is representable); the derivative by 1/beta is the
+    tilted mean reward.
 
     Examples
     --------
@@ -102,7 +103,7 @@ def log_partition(log_ref: Array, reward: Array, beta: Array | float, axis: int 
     5.5207
     """
     scores = _Scores(log_ref, reward, beta, axis)
-    return scores.shift_over_beta + scores.log_total
+    return scores.log_scale + scores.log_total
 
 
 def tilted_log_prob(log_ref: Array, reward: Array, beta: Array | float, axis: int = -1) -> Array:
@@ -158,17 +159,19 @@ class _Scores:
         possible = (reward != minus_inf) & (log_ref != minus_inf)
         shift = xp.max(xp.where(possible, reward, minus_inf), axis=-1, keepdims=True)
         shift = xp.where(shift == minus_inf, xp.zeros_like(shift), shift)
+        # Whole sequences have log-probabilities of -1e3 and less, which would leave few digits to their differences.
+        base = xp.max(xp.where(possible, log_ref, minus_inf), axis=-1, keepdims=True)
+        base = xp.where(base == minus_inf, xp.zeros_like(base), base)
         with _quiet():
             gain = (xp.where(possible, reward, shift) - shift) / beta
-            score = xp.where(possible, xp.where(possible, log_ref, xp.zeros_like(log_ref)) + gain, minus_inf)
+            score = xp.where(possible, xp.where(possible, log_ref, base) - base + gain, minus_inf)
             top = xp.max(score, axis=-1, keepdims=True)
             top = xp.where(top == minus_inf, xp.zeros_like(top), top)
-            total = xp.sum(xp.exp(score - top), axis=-1)
+            self.log_weight = score - top
+            total = xp.sum(xp.exp(self.log_weight), axis=-1)
             empty = total == 0
-            log_total = xp.log(xp.where(empty, xp.ones_like(total), total)) + xp.squeeze(top, axis=-1)
-            self.log_total = xp.where(empty, minus_inf, log_total)
-            self.shift_over_beta = xp.squeeze(shift / beta, axis=-1)
-        self.log_weight = score
+            self.log_total = xp.where(empty, minus_inf, xp.log(xp.where(empty, xp.ones_like(total), total)))
+            self.log_scale = xp.squeeze(shift / beta + base + top, axis=-1)
 
 
 def _as_floats(*values: Array) -> tuple[Any, list[Array]]:

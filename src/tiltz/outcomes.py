@@ -152,7 +152,7 @@ class Outcomes:
         return cls(
             evidence="complete",
             reward=frozen(rewards),
-            log_weight=frozen(log_probs - log_mass[groups.of_row]),
+            log_weight=frozen(_normalised(log_probs, groups)),
             groups=groups,
             row=frozen(np.arange(len(rewards))),
             facts=TableFacts.of(rewards, groups),
@@ -290,14 +290,15 @@ class Outcomes:
             raise InputError(
                 "draws from a proposal need log_ref beside log_proposal, since their weight is the ratio of the two."
             )
-        ratio = {"log_ref": log_ref, "log_proposal": log_proposal} if weighted else {}
+        given = {"log_ref": log_ref, "log_proposal": log_proposal}
+        ratio = {name: values for name, values in given.items() if values is not None}
         rewards, *log_probs, labels = as_rows(prompt, reward=reward, **ratio)
         groups = group_rows(labels, None if step is None else np.asarray(step))
         check_rewards(rewards, groups)
         log_weight = np.broadcast_to(0.0, rewards.shape)
+        for name, log_prob in zip(ratio, log_probs, strict=True):
+            check_log_probs(log_prob, groups, name)
         if weighted:
-            for name, log_prob in zip(ratio, log_probs, strict=True):
-                check_log_probs(log_prob, groups, name)
             what = "log_proposal must be above -inf for an outcome that was drawn"
             refuse(log_probs[1] == -np.inf, groups, what)
             log_weight = frozen(log_probs[0] - log_probs[1])
@@ -394,7 +395,8 @@ class Outcomes:
             log_count = np.log(groups.size)
             log_mass = log_mass - log_count[groups.of_row]
         if self.evidence == "partial":
-            log_mass = log_mass - self.log_listed[groups.of_row]
+            listed = self.log_listed
+            log_mass = log_mass - np.where(np.isneginf(listed), 0.0, listed)[groups.of_row]
         return Columns(
             reward=groups.gather(self.reward),
             log_mass=groups.gather(log_mass),
@@ -402,6 +404,13 @@ class Outcomes:
             start=groups.start,
             normalised=not self.weighted,
         )
+
+
+def _normalised(log_ref: Floats, groups: Groups) -> Floats:
+    """Return log-masses that sum to mass 1 in every group; scores of any size keep their differences."""
+    top = np.maximum.reduceat(groups.gather(log_ref), groups.start[:-1])
+    shifted = log_ref - top[groups.of_row]
+    return shifted - total_log_mass(shifted, groups)[groups.of_row]
 
 
 def _check_remainder(remainder: Outcomes, groups: Groups) -> None:

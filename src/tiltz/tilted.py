@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiltz.errors import InputError
-from tiltz.inference.estimate import checked_betas
+from tiltz.inference.request import check_table, checked_betas
 from tiltz.kernels import log_ratios, reduce_groups
 from tiltz.outcomes import Outcomes
 from tiltz.text import count, number
@@ -36,7 +36,7 @@ class Tilted:
         betas were asked for. Samples: self-normalised weights. Partial tables: given that the outcome is listed.
     mean_reward, kl, kl_reverse, ess : array, shape (n_prompts, n_betas)
         Tilted mean reward; KL(tilted || reference) and KL(reference || tilted) in nats; Kish effective sample size.
-        Plug-in values where the table is sampled.
+        Plug-in values where the table is sampled; importance weights are then self-normalised.
     prompt : array, shape (n_prompts,)
         Labels.
     beta : array, shape (n_betas,)
@@ -80,14 +80,14 @@ class Tilted:
         Exact for complete tables. For samples it is resampling: consistent in their number, and no better than the
         best row that was drawn.
         """
-        if self.prob.ndim != 1:
+        if len(self.beta) != 1:
             raise InputError(
                 f"sample needs a tilt at one beta; this one has {len(self.beta)}. Call tiltz.tilt with one."
             )
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
             raise InputError(f"the number of draws must be a positive integer; found {n!r}.")
         groups = self.outcomes.groups
-        prob = groups.gather(self.prob)
+        prob = groups.gather(self.prob.reshape(-1))
         rows = np.arange(len(prob)) if groups.order is None else groups.order
         uniforms = np.asarray(rng.random((len(groups.prompt), n)))
         drawn = np.empty(uniforms.shape, dtype=np.int64)
@@ -128,14 +128,16 @@ def tilt(outcomes: Outcomes, beta: float | npt.ArrayLike) -> Tilted:
     >>> t.prob.round(4)
     array([0.803, 0.197])
     """
+    check_table(outcomes)
     betas = checked_betas(beta)
     columns = outcomes.columns()
     reduced = reduce_groups(columns, betas[None, :], moments=True)
     nothing = np.any(np.isneginf(reduced.log_z), axis=1)
     if np.any(nothing):
         raise InputError(
-            f"a tilted policy needs an outcome of positive weight; all rewards of "
-            f"{outcomes.groups.name(int(np.argmax(nothing)))} are -inf. Leave the prompt out with Outcomes.select."
+            "a tilted policy needs an outcome of positive weight; every outcome of "
+            f"{outcomes.groups.name(int(np.argmax(nothing)))} has reward -inf or is impossible under the reference. "
+            "Leave the prompt out with Outcomes.select."
         )
     log_prob = outcomes.groups.scatter(log_ratios(columns, betas[None, :])[0])
     if np.ndim(beta) == 0:
@@ -146,7 +148,7 @@ def tilt(outcomes: Outcomes, beta: float | npt.ArrayLike) -> Tilted:
         "mean_reward": reduced.mean_reward,
         "kl": reduced.kl,
         "kl_reverse": reduced.kl_reverse,
-        "ess": outcomes.n[:, None] / (1 + reduced.relative_variance),
+        "ess": outcomes.n[:, None] / (1 + reduced.relative_sd**2),
     }
     for array in arrays.values():
         array.setflags(write=False)

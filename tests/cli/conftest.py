@@ -24,16 +24,16 @@ class Done:
 
 @pytest.fixture
 def tiltz(tmp_path: Path) -> Callable[..., Done]:
-    """Run the installed command in an empty folder."""
+    """Run the installed command in an empty folder; keywords are variables of its environment."""
 
-    def run(*words: object, code: int = 0) -> Done:
+    def run(*words: object, code: int = 0, **environment: str) -> Done:
         done = subprocess.run(
             [TILTZ, *map(str, words)],
             cwd=tmp_path,
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "COLUMNS": "100"},
+            env={**os.environ, "COLUMNS": "100", **environment},
         )
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import tiltz as library
+from tiltz.files import write_columns
 
 
 def test_version(tiltz):
@@ -28,6 +29,7 @@ def test_demo_shows_the_truth_and_saves(tiltz, tmp_path):
     assert max(map(len, out.splitlines())) <= 80
     assert tiltz("estimate", "d.parquet", "--beta", 0.1).out
     assert "must end in .parquet" in tiltz("demo", "--save", "d.csv", code=2).err
+    tiltz("demo", "--save", "d.parquet")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d.parquet"]
 
 
@@ -65,6 +67,71 @@ def test_sample_writes_tilted_rows(tiltz, rollouts, tmp_path):
     assert abs(mean - expected) <= 4.89 * np.sqrt(expected * (1 - expected) / 400)
     weight = {row["completion"]: row["weight"] for row in drawn}
     assert weight["c1"] == pytest.approx(tilted.prob[1], rel=1e-12)
+
+
+def test_sample_says_in_the_file_what_it_drew(tiltz, rollouts, tmp_path):
+    import pyarrow.parquet as pq
+
+    columns = {"prompt": ["a"] * 4, "reward": [0.0, 1.0, 0.5, 0.2]}
+    write_columns(columns, tmp_path / "own.parquet", metadata={"ref_id": "tiny", "stopping": "fixed"})
+    tiltz("sample", "own.parquet", "--beta", 0.2, "-n", 3, "-o", "tilted.parquet")
+    metadata = pq.read_schema(tmp_path / "tilted.parquet").metadata
+    assert {key.decode(): value.decode() for key, value in metadata.items()} == {
+        "ref_id": "tiny", "stopping": "fixed", "drawn_from": "tilted policy", "beta": "0.2",
+    }  # fmt: skip
+    # Draws from the tilted policy would make Z too large.
+    for suffix in ("parquet", "jsonl", "csv"):
+        tiltz("sample", rollouts, "--beta", 0.2, "-n", 3, "-o", f"again.{suffix}")
+        err = " ".join(tiltz("estimate", f"again.{suffix}", "--beta", 1, code=2).err.split())
+        assert "resampled from the tilted policy" in err
+
+
+def test_sample_leaves_out_prompts_of_which_nothing_can_be_drawn(tiltz, tmp_path):
+    rows = [{"prompt": p, "reward": "-inf" if p == "b" else i} for p in "abc" for i in range(4)]
+    (tmp_path / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = tiltz("sample", "r.jsonl", "--beta", 1, "-n", 5, "-o", "t.jsonl", "--json")
+    assert "left out: 1 prompt whose rewards are all -inf" in done.err
+    assert "prompt 'b'" in done.err
+    assert [row["prompt"] for row in done.json()["rows"]] == ["a", "c"]
+    drawn = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()]
+    assert Counter(row["prompt"] for row in drawn) == {"a": 5, "c": 5}
+    none = tiltz("sample", "r.jsonl", "--beta", 1, "--prompt", "b", "-o", "none.jsonl", code=2).err
+    assert "nothing can be drawn" in none
+    assert "select" not in none
+    assert not (tmp_path / "none.jsonl").exists()
+
+
+def test_a_bound_on_kl_is_said_only_where_it_holds(tiltz, rollouts, tmp_path):
+    columns = {"prompt": ["a"] * 3, "reward": [0.0, 0.0, 1.0], "log_ref": [-1.0, -1.0, -9.0]}
+    write_columns({**columns, "log_policy": [-9.0, -9.0, -0.1]}, tmp_path / "policy.parquet")
+    weighted = tiltz("sample", "policy.parquet", "--beta", 0.05, "-o", "t.csv")
+    row = tiltz("sample", "policy.parquet", "--beta", 0.05, "-o", "t.csv", "--json").json()["rows"][0]
+    assert row["kl"] > np.log(3)
+    assert "at most log" not in weighted.out
+    assert "at most log" in tiltz("sample", rollouts, "--beta", 0.05, "-o", "t.csv").out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["sample", "rollouts.jsonl", "--beta", ".1", "--beta", ".2", "-o", "t.csv"], "one beta; found 2"),
+        (["sample", "rollouts.jsonl", "--beta", ".1:1:3", "-o", "t.csv"], "one beta; found 3"),
+        (["sample", "rollouts.jsonl", "--beta", "1", "-o", "t.csv", "-n", "100000000000"], "3 prompts x 100,000,000,000"),
+        (["sample", "rollouts.jsonl", "--beta", "1", "-o", "t.arrow"], "must end in .parquet, .jsonl or .csv"),
+        (["demo", "--beta", "0.1:1:3"], "one beta; found 3"),
+        (["demo", "--beta", "0.1", "--beta", "0.2"], "one beta; found 2"),
+        (["demo", "--save", "absent/d.parquet"], "'absent'"),
+        (["demo", "--save", "mine.parquet"], "holds something else"),
+        (["sweep", "rollouts.jsonl", "--betas", "1", "--plot", "absent/c.svg"], "'absent'"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_refused(tiltz, rollouts, tmp_path, words, says):
+    (tmp_path / "mine.parquet").write_bytes(b"my own rollouts")
+    done = tiltz(*words, code=2)
+    assert says in " ".join(done.err.split())
+    assert done.out == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.parquet", rollouts.name]
+    assert (tmp_path / "mine.parquet").read_bytes() == b"my own rollouts"
 
 
 def test_sample_is_reproducible_and_seeded(tiltz, rollouts, tmp_path):

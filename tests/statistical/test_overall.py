@@ -49,7 +49,7 @@ def test_the_population_mean_is_covered(a, b):
 
 
 def test_one_prompt_without_an_upper_bound_leaves_the_mean_without_one():
-    rewards = np.random.default_rng(0).normal(size=(20, N))
+    rewards = np.random.default_rng(0).normal(size=(20, 400))
     rewards[7] = 0.0
     overall = tiltz.estimate(tiltz.Outcomes.sampled(rewards), 1.0).overall
     assert overall.hi[0] == np.inf

@@ -16,7 +16,7 @@ sampled, complete, partial = tiltz.Outcomes.sampled, tiltz.Outcomes.complete, ti
 
 def cell(outcomes, beta=0.5, **options):
     est = tiltz.estimate(outcomes, beta, **options)
-    names = ("log_z", "lo", "hi", "soft_value", "ess", "kind", "flags", "bias")
+    names = ("log_z", "lo", "hi", "soft_value", "ess", "khat", "kind", "flags", "bias")
     return {name: getattr(est, name)[0, 0] for name in names}
 
 
@@ -107,7 +107,7 @@ def test_two_values_declared_are_certified_and_seen_are_calibrated():
 
 
 def test_a_value_seen_once_does_not_show_two_values():
-    assert cell(sampled([0] * 30 + [1]))["kind"] == "approximate"
+    assert cell(sampled([0] * 30 + [1]))["kind"] in ("approximate", "lower-only")
     assert cell(sampled([0] * 30 + [1] * 2))["kind"] == "calibrated"
 
 
@@ -118,11 +118,21 @@ def test_two_values_are_seen_over_the_whole_table():
     assert est.hi[0, 0] > 0
 
 
-@pytest.mark.parametrize("interval", ["delta", "auto"])
-def test_adaptive_stopping_is_not_certified(interval):
+@pytest.mark.parametrize("interval", ["delta", "clopper-pearson", "band"])
+def test_a_fixed_n_interval_is_not_certified_under_adaptive_stopping(interval):
     found = cell(sampled([0, 1] * 20, reward_values=(0, 1), stopping="adaptive"), interval=interval)
     assert found["kind"] == "approximate"
     assert "adaptive" in found["flags"]
+
+
+def test_betting_is_certified_under_adaptive_stopping():
+    adaptive = sampled([0, 1] * 20, reward_values=(0, 1), stopping="adaptive")
+    found, betting = cell(adaptive), cell(adaptive, interval="betting")
+    assert found["kind"] == "certified"
+    assert (found["lo"], found["hi"]) == (betting["lo"], betting["hi"])
+    assert cell(sampled([0, 1] * 20, stopping="adaptive"))["kind"] == "calibrated"
+    unknown = cell(sampled(np.arange(200.0) / 100, stopping="adaptive"))
+    assert unknown["kind"] == "lower-only"
 
 
 def test_a_declared_constant_is_known():
@@ -137,7 +147,7 @@ def test_the_delta_interval_by_hand():
     rewards, beta = np.array([0.1, 0.5, 2.0, -1.0, 0.7]), 0.8
     weights = np.exp(rewards / beta)
     error = weights.std(ddof=1) / weights.mean() / math.sqrt(5)
-    found = cell(sampled(rewards), beta)
+    found = cell(sampled(rewards), beta, interval="delta")
     assert found["log_z"] == precisely(math.log(weights.mean()), rel=1e-13)
     assert found["hi"] - found["log_z"] == precisely(1.959963984540054 * error, rel=1e-12)
     assert found["log_z"] - found["lo"] == precisely(1.959963984540054 * error, rel=1e-12)
@@ -146,8 +156,67 @@ def test_the_delta_interval_by_hand():
     assert found["kind"] == "approximate"
 
 
-def test_many_samples_are_still_only_approximate():
-    assert cell(sampled(np.random.default_rng(0).normal(size=5000)), 3.0)["kind"] == "approximate"
+@pytest.mark.parametrize("interval", ["delta", "hall", "bootstrap-t", "pareto-smoothed"])
+def test_a_large_sample_method_by_name_is_only_approximate(interval):
+    assert (
+        cell(sampled(np.random.default_rng(0).normal(size=5000)), 3.0, interval=interval)["kind"]
+        == "approximate"
+    )
+
+
+def test_a_harmless_sample_is_calibrated_and_others_less():
+    rewards = np.random.default_rng(0).normal(size=400)
+    kinds = tiltz.estimate(sampled(rewards), [0.2, 0.7, 3.0]).kind[0].tolist()
+    assert kinds == ["lower-only", "approximate", "calibrated"]
+    assert cell(sampled(rewards[:24]), 3.0)["kind"] == "lower-only"
+    heavy = np.random.default_rng(0).exponential(size=4000)
+    found = cell(sampled(heavy), 1.1)
+    assert found["kind"] == "lower-only"
+    assert "heavy_tail" in found["flags"]
+    assert found["khat"] >= 0.7
+
+
+def test_what_would_help_is_said():
+    summary = " ".join(
+        tiltz.estimate(sampled(np.random.default_rng(0).normal(size=(5, 40))), 0.3).summary().split()
+    )
+    assert "5 prompts of 5 without an upper limit" in summary
+    assert "about" in summary
+    assert "a beta of at least" in summary
+
+
+@pytest.mark.parametrize("beta", [1e8, 1e15, 1e100, 1e200])
+def test_the_delta_interval_keeps_its_width_at_large_beta(beta):
+    rewards = np.random.default_rng(0).random(64)
+    found = cell(sampled(rewards), beta, interval="delta")
+    half = 1.959963984540054 * rewards.std(ddof=1) / 8
+    assert beta * (found["hi"] - found["log_z"]) == precisely(half, rel=1e-6)
+
+
+@pytest.mark.parametrize("low", [-1e9, -1e17, -1e30, -np.inf])
+def test_a_very_low_possible_reward_costs_no_digits(low):
+    found = cell(sampled([1, 1, low, 1, low, 1, 1, 1], reward_values=(low, 1)), 0.1)
+    assert found["lo"] == precisely(10 + math.log(stats.beta.ppf(0.025, 6, 3)), rel=1e-12)
+    assert found["hi"] == precisely(10 + math.log(stats.beta.ppf(0.975, 7, 2)), rel=1e-12)
+
+
+def test_rounding_errors_are_no_spread():
+    found = cell(sampled([0.3, 0.30000000000000004, 0.3000000000000001] * 3))
+    assert "all_equal" in found["flags"]
+    assert found["kind"] == "lower-only"
+    assert cell(sampled([0.3, 0.30000000000000004] * 8))["kind"] == "lower-only"
+
+
+def test_a_declared_range_counts_more_than_two_values_that_were_seen():
+    est = tiltz.estimate(sampled([[0, 0, 1, 0, 1, 0, 0, 0], [0] * 8], reward_range=(0, 10)), 1.0)
+    assert est.kind[:, 0].tolist() == ["certified", "certified"]
+    assert np.all(est.hi > 8)
+
+
+def test_what_a_call_declares_replaces_what_the_table_declares():
+    table = sampled([0, 1, 0, 1, 1, 1, 1, 1], reward_values=(0, 1))
+    assert cell(table, 1.0)["hi"] < 1.0
+    assert cell(table, 1.0, reward_range=(0, 10))["hi"] > 8.0
 
 
 @pytest.mark.parametrize("n", [1, 2, 8, 100])
@@ -169,9 +238,9 @@ def test_equal_samples_within_a_declared_range(n, reward):
     beta, run = 0.5, 0.025 ** (1 / n)
     found = cell(sampled([reward] * n, reward_range=(0, 1)), beta)
     w, a, b = np.exp(np.array([reward, 0.0, 1.0]) / beta)
-    assert found["lo"] == precisely(math.log(run * w + (1 - run) * a), rel=1e-13)
-    assert found["hi"] == precisely(math.log(run * w + (1 - run) * b), rel=1e-13)
-    assert found["lo"] < found["hi"]
+    assert found["lo"] <= math.log(run * w + (1 - run) * a) + 1e-12
+    assert found["hi"] >= math.log(run * w + (1 - run) * b) - 1e-12
+    assert 0.0 <= found["lo"] < found["hi"] <= 1 / beta
     assert found["kind"] == "certified"
 
 
@@ -179,7 +248,7 @@ def test_declared_ranges_apply_to_each_prompt_of_a_table():
     est = tiltz.estimate(
         sampled([[0.5] * 4, [0.0] * 4, [0.1, 0.2, 0.9, 1.0]], reward_range=(0, 1)), [0.01, 0.5]
     )
-    assert est.kind[:, 0].tolist() == ["certified", "certified", "approximate"]
+    assert est.kind[:, 0].tolist() == ["certified"] * 3
     assert np.all(est.hi <= 1 / est.beta)
     assert np.all(est.lo >= 0)
     for i in range(3):
@@ -195,8 +264,10 @@ def est_rows(i):
 def test_a_hard_constraint_can_be_one_of_three_declared_values():
     est = tiltz.estimate(sampled([[-np.inf] * 3, [1, 1, 1], [0, 0, 1]], reward_values=(-np.inf, 0, 1)), 0.5)
     assert est.lo[0, 0] == est.log_z[0, 0] == -np.inf
-    assert est.hi[0, 0] == precisely(math.log((1 - 0.025 ** (1 / 3)) * math.e**2), rel=1e-13)
-    assert est.lo[1, 0] == precisely(2 + math.log(0.025) / 3, rel=1e-13)
+    # Two tails are bounded: P(reward >= 0) and P(reward >= 1), each with half of the error.
+    most = 1 - 0.0125 ** (1 / 3)
+    assert est.hi[0, 0] == precisely(math.log(most * math.e**2), rel=1e-13)
+    assert est.lo[1, 0] == precisely(2 + math.log(0.0125) / 3, rel=1e-13)
     assert not np.any(np.isnan(est.lo) | np.isnan(est.hi))
 
 
@@ -206,7 +277,7 @@ def test_a_group_of_hard_constraints_has_log_z_minus_infinity():
     assert found["hi"] == np.inf
     assert found["kind"] == "lower-only"
     assert found["ess"] == 0.0
-    with pytest.raises(InputError, match="prompt 'b' are -inf"):
+    with pytest.raises(InputError, match="every outcome of prompt 'b'"):
         tiltz.tilt(sampled([[1, 2], [-np.inf] * 2], prompt=["a", "b"]), 1.0)
 
 
@@ -247,16 +318,18 @@ def test_importance_weights_by_hand():
     log_ref, log_proposal = np.log([0.5, 0.3, 0.2]), np.log([0.2, 0.3, 0.5])
     rewards = np.array([0.0, 1.0, 2.0])
     weights = np.exp(log_ref - log_proposal + rewards / 0.5)
-    found = cell(sampled(rewards, log_ref=log_ref, log_proposal=log_proposal))
+    found = cell(sampled(rewards, log_ref=log_ref, log_proposal=log_proposal), interval="delta")
     assert found["log_z"] == precisely(math.log(weights.mean()), rel=1e-14)
     assert found["ess"] == precisely(weights.sum() ** 2 / (weights**2).sum(), rel=1e-13)
     error = weights.std(ddof=1) / weights.mean() / math.sqrt(3)
     assert found["hi"] - found["log_z"] == precisely(1.959963984540054 * error, rel=1e-12)
 
 
-def test_two_values_from_a_proposal_are_not_certified():
+def test_two_values_from_a_proposal_are_certified_by_betting_alone():
     outcomes = sampled([0, 1, 0, 1], reward_values=(0, 1), log_ref=[-1.0] * 4, log_proposal=[-2, -1, -2, -1])
-    assert cell(outcomes)["kind"] == "approximate"
+    found, betting = cell(outcomes), cell(outcomes, interval="betting")
+    assert found["kind"] == "certified"
+    assert (found["lo"], found["hi"]) == (betting["lo"], betting["hi"])
     with pytest.raises(InputError, match="importance weights"):
         tiltz.estimate(outcomes, 1.0, interval="clopper-pearson")
 
@@ -328,6 +401,37 @@ def test_a_range_of_the_call_overrides_that_of_a_partial_table():
     assert found["hi"] == precisely(math.log(0.3 + 0.3 * math.e + 0.4 * math.exp(5)), rel=1e-14)
 
 
+def test_the_range_bounds_what_draws_from_the_remainder_say():
+    listed, rewards = [math.log(0.9)], [1.0]
+    without = cell(partial(listed, rewards, reward_range=(0, 1)), 0.1)
+    weights = {"log_ref": [-1.0] * 4, "log_proposal": [-5.0] * 4}
+    with_rest = cell(
+        partial(listed, rewards, reward_range=(0, 1), remainder=sampled([0.5] * 4, **weights)), 0.1
+    )
+    for name in ("lo", "log_z", "hi"):
+        assert without["lo"] <= with_rest[name] <= without["hi"]
+    assert with_rest["kind"] == "certified"
+
+
+def test_two_values_in_the_remainder_do_not_outweigh_the_declared_range():
+    table = partial(np.log([0.4, 0.4]), [0.5, 2.0], reward_range=(0, 2), remainder=sampled([0, 1] * 4))
+    found = cell(table, 0.2)
+    assert found["kind"] == "certified"
+    assert found["hi"] > 9.0
+
+
+@pytest.mark.parametrize("beta", [1e6, 1e12, 1e17, 1e100])
+def test_soft_values_with_a_remainder_keep_their_digits(beta):
+    table = partial(
+        [math.log(0.5)],
+        [1.0],
+        reward_range=(0, 1),
+        remainder=sampled([0, 0.5, 1, 0.25]),
+        log_missing=math.log(0.5),
+    )
+    assert cell(table, beta)["soft_value"] == pytest.approx(0.71875, rel=1e-6)
+
+
 # Complete tables
 
 
@@ -339,6 +443,14 @@ def test_a_complete_table_is_exact():
     assert found["bias"] == 0.0
 
 
+@pytest.mark.parametrize(
+    ("mass", "beta", "wanted"), [(-50, 1e12, 1.5999999998), (-50, 1e16, 1.599998), (-50, 1e20, 1.58071)]
+)
+def test_a_constraint_of_negligible_mass_costs_no_digits(mass, beta, wanted):
+    table = complete([math.log(0.6), math.log(0.4), mass], [2.0, 1.0, -math.inf])
+    assert cell(table, beta)["soft_value"] == pytest.approx(wanted, rel=2e-6)
+
+
 # Over prompts
 
 
@@ -346,12 +458,12 @@ def test_overall_by_hand():
     rng = np.random.default_rng(1)
     est = tiltz.estimate(sampled((rng.random((30, 8)) < 0.4) * 1.0, reward_values=(0, 1)), [0.2, 1.0])
     overall = est.overall
-    reach = 1.959963984540054 / math.sqrt(30)
+    reach = stats.t.ppf(0.975, 29) / math.sqrt(30)
     upper = est.beta * est.hi
+    within = np.sqrt(np.mean((est.soft_value - est.beta * est.lo) ** 2, axis=0)) / 1.959963984540054
+    spread = np.maximum(est.soft_value.std(axis=0, ddof=1), within)
     assert overall.soft_value == pytest.approx(est.soft_value.mean(axis=0))
-    assert overall.lo == pytest.approx(
-        est.soft_value.mean(axis=0) - reach * est.soft_value.std(axis=0, ddof=1)
-    )
+    assert overall.lo == pytest.approx(est.soft_value.mean(axis=0) - reach * spread)
     assert overall.hi == pytest.approx(upper.mean(axis=0) + reach * upper.std(axis=0, ddof=1))
     assert overall.n_prompts == 30
     assert overall.n_unbounded.tolist() == [0, 0]
@@ -359,7 +471,9 @@ def test_overall_by_hand():
 
 
 def test_one_prompt_without_an_upper_bound_opens_the_mean():
-    overall = tiltz.estimate(sampled([[0.5, 0.5], [0.1, 0.9], [0.2, 0.3]]), 1.0).overall
+    rewards = np.random.default_rng(0).random((3, 200))
+    rewards[0] = 0.5
+    overall = tiltz.estimate(sampled(rewards), 1.0).overall
     assert overall.hi[0] == np.inf
     assert overall.n_unbounded[0] == 1
     assert overall.kind[0] == "lower-only"
@@ -393,6 +507,20 @@ def test_huge_rewards_average_without_overflow(scale):
     overall = tiltz.estimate(sampled([[0, scale], [0, 1.0]], reward_range=(0, scale)), scale).overall
     assert overall.soft_value[0] == precisely(0.5 * scale * math.log((1 + math.e) / 2), rel=1e-12)
     assert overall.lo[0] < overall.soft_value[0] < overall.hi[0]
+
+
+def test_the_mean_over_partial_tables_rests_on_their_bounds():
+    table = partial(np.full((50, 1), np.log(0.5)), np.zeros((50, 1)), reward_range=(0, 1))
+    overall = tiltz.estimate(table, 0.01).overall
+    assert overall.lo[0] == 0.0
+    assert overall.hi[0] == precisely(0.01 * math.log(0.5 + 0.5 * math.exp(100)), rel=1e-12)
+    assert tiltz.estimate(table, 0.01).overall_these.kind[0] == "certified"
+
+
+def test_equal_points_of_few_prompts_are_no_certainty():
+    est = tiltz.estimate(sampled(np.ones((5, 8)), reward_values=(0, 1)), 1.0)
+    assert est.overall.lo[0] < 0.9
+    assert est.overall.hi[0] == 1.0
 
 
 # Groups that were filtered out
@@ -506,7 +634,8 @@ def test_the_long_table():
     est = tiltz.estimate(sampled([0, 1, 1, 1], prompt=["b", "a", "b", "a"], step=[1, 1, 1, 1]), [0.5, 2.0])
     columns = est.to_dict()
     assert list(columns) == [
-        "prompt", "step", "beta", "log_z", "lo", "hi", "level", "soft_value", "n", "ess", "kind", "flags", "bias",
+        "prompt", "step", "beta", "log_z", "lo", "hi", "level", "soft_value", "n", "ess", "khat", "kind",
+        "flags", "bias",
     ]  # fmt: skip
     assert columns["prompt"] == ["b", "b", "a", "a"]
     assert columns["beta"] == [0.5, 2.0, 0.5, 2.0]

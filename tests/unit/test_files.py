@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -15,7 +19,9 @@ import pytest
 
 from tiltz.errors import FileError, InputError, MissingExtraError
 from tiltz.files import expand, json_ready, natural_order, open_table, write_columns, write_rows
+from tiltz.files import jsonl as jsonl_module
 from tiltz.files import writing as writing_module
+from tiltz.files.sql import reason
 
 HOSTILE = ["2024-01-01", "007", "a\nb\"'; DROP TABLE jsonl; --", "\U0001f600\x01\t", "", "nan", "{}"]
 COLUMNS = {
@@ -83,6 +89,9 @@ def test_json_lines_hold_no_literals_that_json_lacks(tmp_path):
         ("SELECT unnest([['nan'::DOUBLE, 2.0], NULL]) AS v", [["nan", 2.0], None]),
         ("SELECT unnest([{'a': 'inf'::DOUBLE}, {'a': 2.5}]) AS v", [{"a": "inf"}, {"a": 2.5}]),
         ("SELECT unnest([[{'a': '-inf'::FLOAT, 'b': 'NaN'}], []]) AS v", [[{"a": "-inf", "b": "NaN"}], []]),
+        ("SELECT unnest([[1.5, NULL, 'nan'::DOUBLE], [NULL]]) AS v", [[1.5, None, "nan"], [None]]),
+        ("SELECT unnest([MAP {'k': 'nan'::DOUBLE, 'l': NULL}, NULL]) AS v", [{"k": "nan", "l": None}, None]),
+        ("SELECT unnest([{'a': [0.5, NULL]}, {'a': NULL}]) AS v", [{"a": [0.5, None]}, {"a": None}]),
     ],
 )
 def test_rows_written_as_json_lines_hold_no_such_literals(tmp_path, written, expected):
@@ -91,6 +100,49 @@ def test_rows_written_as_json_lines_hold_no_such_literals(tmp_path, written, exp
     write_rows(table, np.array([1, 0, 1]), tmp_path / "out.jsonl", columns={"w": [1, 2, 3]})
     found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert found == [{"v": expected[i], "w": w} for w, i in ((1, 1), (2, 0), (3, 1))]
+    write_rows(table, np.array([0, 1]), tmp_path / "out.csv", columns={"w": [1, 2]})
+    with open(tmp_path / "out.csv", newline="") as stream:
+        cells = [row["v"] for row in csv.DictReader(stream)]
+    for cell, value in zip(cells, expected, strict=True):
+        assert cell == ("" if value is None else str(value)) or json.loads(cell) == value
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet", "csv"])
+def test_columns_of_several_kinds_keep_their_values(tmp_path, suffix):
+    values = {"answer": [4, "x", None, True], "list": [[1, "a"], [None], [], [{"b": 2}]], "none": [{}] * 4}
+    rows = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table = open_table([str(tmp_path / "in.jsonl")])
+    write_rows(table, np.arange(4), tmp_path / f"out.{suffix}")
+    again = open_table([str(tmp_path / f"out.{suffix}")])
+    if suffix == "jsonl":
+        assert [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()] == rows
+    else:
+        found = [row[0] for row in again.query(f"SELECT answer FROM {again.relation}")]
+        assert found == ["4", "x", None, "true"]
+    if suffix == "parquet":
+        write_rows(again, np.arange(4), tmp_path / "again.jsonl", columns={"answer": values["answer"]})
+        lines = [json.loads(line) for line in (tmp_path / "again.jsonl").read_text().splitlines()]
+        assert [line["list"] for line in lines] == values["list"]
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_keys_that_change_from_row_to_row_are_no_columns(tmp_path, nested):
+    key = "a-{}"
+    mapping = [{key.format(i): i} for i in range(1000)]
+    rows = [{"i": i, "meta": [one] if nested else one} for i, one in enumerate(mapping)]
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table = open_table([str(tmp_path / "x.jsonl")])
+    assert table.columns == {"i": "BIGINT", "meta": "JSON[]" if nested else "JSON"}
+    write_rows(table, np.array([7, 8]), tmp_path / "out.jsonl")
+    assert [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()] == rows[7:9]
+
+
+def test_rows_without_common_columns_are_refused(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text("".join(json.dumps({"a": 1, f"k{i}": 1}) + "\n" for i in range(6000)))
+    with pytest.raises(FileError, match=r"at most 5000; found 6001 different keys"):
+        open_table([str(path)])
 
 
 def test_parquet_keeps_metadata(tmp_path):
@@ -147,10 +199,38 @@ def test_blank_lines_count_for_line_numbers_and_not_as_rows(tmp_path):
     assert table.place(0, 3) == f"{str(path)!r}, line 4"
 
 
-def test_lone_surrogates_and_large_integers_are_read(tmp_path):
+def test_large_integers_are_read(tmp_path):
     path = tmp_path / "x.jsonl"
-    path.write_text('{"p": "\\ud800x", "n": 18446744073709551615}\n')
-    assert rows_of(path) == [("?x", 2**64 - 1)]
+    path.write_text('{"n": 18446744073709551615, "m": 9223372036854775808}\n{"n": 0, "m": -1}\n')
+    assert rows_of(path) == [(2**64 - 1, 2**63), (0, -1)]
+    (tmp_path / "x.csv").write_text(f"n,m\n{2**63 - 1},{2**62}\n{-(2**63)},{2**62 + 1}\n")
+    assert rows_of(tmp_path / "x.csv") == [(2**63 - 1, 2**62), (-(2**63), 2**62 + 1)]
+
+
+def test_halves_of_characters_stay_apart(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"p": "\\ud800x"}\n{"p": "\\ud801x"}\n{"p": "\\ud83d\\ude00"}\n')
+    expected = ["\\ud800x", "\\ud801x", "\U0001f600"]
+    assert column_of(path, "p") == expected
+    write_columns({"p": ["\ud800x", "\ud801x", "\U0001f600"], "n": [["\ud800"]] * 3}, tmp_path / "y.parquet")
+    assert rows_of(tmp_path / "y.parquet") == [(text, ["\\ud800"]) for text in expected]
+
+
+def test_many_lines_with_literals_of_python_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(jsonl_module, "_REPAIRED_AT_ONCE", 3)
+    path = tmp_path / "x.jsonl"
+    path.write_text("".join(f'{{"i": {i}, "x": {"NaN" if i % 3 else i}}}\n' for i in range(20)))
+    found = np.array(rows_of(path), float)
+    np.testing.assert_array_equal(found, [[i, np.nan if i % 3 else i] for i in range(20)])
+
+
+def test_a_file_is_read_once_under_whatever_names(tmp_path, monkeypatch):
+    (tmp_path / "1.jsonl").write_text('{"a": 1}\n')
+    (tmp_path / "latest.jsonl").symlink_to("1.jsonl")
+    monkeypatch.chdir(tmp_path)
+    for path in (["1.jsonl", "./1.jsonl"], ["1.jsonl", tmp_path], tmp_path, "*.jsonl"):
+        assert [os.path.basename(file) for file in expand(path)] == ["1.jsonl"]
+    assert expand("latest.jsonl") == ("latest.jsonl",)
 
 
 def test_files_are_read_in_natural_order_with_columns_by_name(tmp_path):
@@ -214,16 +294,30 @@ def bad(tmp_path: Path, name: str, content: bytes) -> str:
         ("x.jsonl", b'{"a": 1}\n[1]\n', "line 2 must be a JSON object"),
         ("x.json", b'[\n{"a": 1}\n]\n', "one JSON array"),
         ("x.jsonl", b'{"a": "\xff"}\n', "cannot be read as lines of JSON"),
-        ("x.jsonl", b'{"a": 1, "A": 2}\n', "x.jsonl"),
+        ("x.jsonl", b'{"a": 1, "b": 0}\n\n{"A": 2}\n', "found 'a' in '.*', line 1 and 'A' in '.*', line 3"),
+        ("x.jsonl", b'{"a": 1}\n{"a": 2, "": 2}\n', "an empty key in '.*', line 2"),
+        ("x.jsonl", b'{"a": 1}\n{"a": 2, "b": 1, "a": 2}\n', "found 'a' 2 times in '.*', line 2"),
+        ("x.jsonl", b'{"a": NaN, "b": {"c": 2, "c": 1}}\n', "line 1 .* the key 'c' 2 times"),
+        ("x.jsonl", b'{"a": 1}\x01{"a": 2}\n', "line 1 .* Extra data at character 9, near"),
+        ("x.jsonl", b'{"a": "x\x01y"}\n', "line 1 .* Invalid control character at character 9, near"),
+        ("x.jsonl", b'{"a": ' + b"[" * 500 + b"]" * 500 + b"}\n", "maximum recursion depth of 128"),
+        ("x.csv", b"a,b,A\n1,2,3\n", "found 'a' and 'A'"),
+        ("x.csv", b'"a\nb",c," c"\n1,2,3\n', "found 'c' and 'c'"),
+        ("x.csv", b"a;b\n1;2\n", r"separated by commas; its header 'a;b' .* by ';'"),
+        ("x.csv", b"a;b\n1,5;2\n", r"separated by ';'"),
+        ("x.csv", b"a\tb\n1\t2\n", "separated by a tab"),
+        ("x.csv", b'a,b\n1,2\n"3\n\n4",5,6\n', "line 3 has 3 columns where the header has 2"),
+        ("x.csv", b'a,b\n1,"2\n', "unterminated quote"),
+        ("x.csv", "a,b\né,2\n".encode("latin-1"), "line 2, Invalid unicode"),
         ("x.jsonl", b"PAR1abcPAR1", "are those of parquet"),
         ("x.jsonl", gzip.compress(b'{"a": 1}\n'), "are those of gzip"),
         ("x.jsonl.gz", b'{"a": 1}\n', "are those of text"),
-        ("x.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 9999)[:-20], "cannot be read as lines of JSON"),
+        ("x.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 9999)[:-20], "truncated gzip"),
         ("x.parquet", b'{"a": 1}\n', "are those of text"),
         ("x.parquet", b"PAR1 and no more", "truncated Parquet"),
         ("x.parquet", b"PAR1 and garbage PAR1", "x.parquet"),
         ("x.arrow", b"ARROW1 and garbage", "cannot be read as an Arrow file"),
-        ("x.csv", b"a,b\n1,2\n1,2,3\n", "cannot be read as CSV"),
+        ("x.csv", b"a,b\n1,2\n1,2,3\n", "cannot be read as CSV: line 3 has 3 columns where the header has 2"),
         ("x.csv", b"a,b\n", "at least one row"),
         ("x.xlsx", b"a", "does not say its format"),
         ("x", b"a", "does not say its format"),
@@ -235,6 +329,123 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path, name, con
         open_table(expand(path))
     assert path in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+# A frame with a checksum, one without, one that is a repeated line break, and one to skip.
+CHECKED = bytes.fromhex("28b52ffd24094900007b2261223a20317d0a3387dfc3")
+UNCHECKED = bytes.fromhex("28b52ffd20094900007b2261223a20317d0a")
+REPEATED = bytes.fromhex("28b52ffd2014a300000a")
+SKIPPED = bytes.fromhex("502a4d1803000000") + b"abc"
+
+
+@pytest.mark.parametrize("name", ["x.jsonl.gz", "x.jsonl.zst", "x.csv.gz", "x.csv.zst"])
+def test_a_compressed_file_that_breaks_off_is_refused(tmp_path, name):
+    write_columns({"a": list(range(400)), "b": [f"{i**9:x}" for i in range(400)]}, tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    assert len(column_of(tmp_path / name, "a")) == 400
+    for cut in [*range(5, len(whole), 97), len(whole) - 1]:
+        path = bad(tmp_path, name, whole[:cut])
+        with pytest.raises(FileError, match=r"truncated (gzip|zstd) file"):
+            open_table([path])
+
+
+def test_every_cut_inside_a_zstd_frame_is_found(tmp_path):
+    frames = [CHECKED, SKIPPED, UNCHECKED, REPEATED, CHECKED]
+    whole = b"".join(frames)
+    assert column_of(bad(tmp_path, "x.jsonl.zst", whole), "a") == [1, 1, 1]
+    ends = set(np.cumsum([len(frame) for frame in frames]).tolist())
+    for cut in set(range(4, len(whole))) - ends:
+        with pytest.raises(FileError, match="truncated zstd file"):
+            open_table([bad(tmp_path, "x.jsonl.zst", whole[:cut])])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("x.jsonl.gz", gzip.compress(b'{"a": 1}\n')[:-8] + bytes(8), "damaged gzip file: CRC check failed"),
+        ("x.jsonl.gz", gzip.compress(b'{"a": 1}\n') + b"more", "damaged gzip file"),
+        ("x.jsonl.zst", UNCHECKED + b"more", r"damaged zstd file: a frame must begin at byte 18"),
+        ("x.jsonl.zst", UNCHECKED[:6] + b"\x07" + UNCHECKED[7:], "damaged zstd file: .* no known type"),
+        ("x.jsonl.zst", CHECKED[:-1] + b"\0", "doesn't match checksum"),
+    ],
+)
+def test_a_compressed_file_that_is_damaged_is_refused(tmp_path, name, content, said):
+    with pytest.raises(FileError, match=said):
+        open_table([bad(tmp_path, name, content)])
+
+
+def test_a_gzip_file_may_have_several_members(tmp_path):
+    content = gzip.compress(b'{"a": 1}\n') + gzip.compress(b"") + gzip.compress(b'{"a": 2}\n')
+    assert column_of(bad(tmp_path, "x.jsonl.gz", content), "a") == [1, 2]
+
+
+def test_columns_named_alike_are_refused_in_parquet_and_arrow_files(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    table = pa.table({"nest": [{"Reward": 1, "deep": [{"reward": 2}]}], "Reward": [1.0], "reward": [2.0]})
+    pq.write_table(table, tmp_path / "x.parquet")
+    with pa.OSFile(str(tmp_path / "x.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    for name in ("x.parquet", "x.arrow"):
+        with pytest.raises(FileError, match=f"found 'Reward' and 'reward' in '.*{name}'"):
+            open_table([str(tmp_path / name)])
+    pq.write_table(table.drop_columns(["Reward"]), tmp_path / "x.parquet")
+    assert column_of(tmp_path / "x.parquet", "reward") == [2.0]
+
+
+def test_keys_of_nested_objects_that_cannot_be_columns_stay_json(tmp_path):
+    rows = [{"m": {"a": 1, "A": 2, "": 3}, "n": [{"x": {}}]}, {"m": {"a": 1}, "n": [{"x": {"y": 1}}]}]
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table = open_table([str(tmp_path / "x.jsonl")])
+    assert table.columns == {"m": "JSON", "n": 'STRUCT("x" JSON)[]'}
+    write_rows(table, np.arange(2), tmp_path / "out.jsonl")
+    assert [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()] == rows
+
+
+def test_text_and_chat_messages_in_two_files_are_not_mixed(tmp_path):
+    write_columns({"p": ["a"]}, tmp_path / "1.parquet")
+    write_columns({"p": [[{"role": "user"}]]}, tmp_path / "2.parquet")
+    table = open_table(expand(tmp_path))
+    with pytest.raises(FileError, match=r"'p' is VARCHAR in '.*1.parquet' and STRUCT.* in another of 2 files"):
+        table.query(f"SELECT p FROM {table.relation}")
+
+
+def test_a_column_of_csv_may_be_named_like_a_row_number_of_the_engine(tmp_path):
+    (tmp_path / "x.csv").write_text("rowid,c0, prompt\na,b,c\nd,e,f\n")
+    table = open_table([str(tmp_path / "x.csv")])
+    assert list(table.columns) == ["rowid", "c0", "prompt"]
+    assert table.query(f'SELECT *, "tiltz:row" FROM {table.relation}')[1][:4] == ("d", "e", "f", 0)
+
+
+def test_a_file_name_that_is_no_text_is_refused(tmp_path):
+    name = str(tmp_path / "x\udcff.jsonl")
+    with open(name, "w") as stream:
+        stream.write('{"a": 1}\n')
+    with pytest.raises(FileError, match=r"must be valid UTF-8; found '.*x\\udcff.jsonl'"):
+        open_table([name])
+    with pytest.raises(FileError, match="must be valid UTF-8"):
+        write_columns({"a": [1]}, name)
+
+
+def test_an_interrupted_query_is_a_keyboard_interrupt_and_leaves_nothing(tmp_path):
+    write_columns({"a": [1, 2]}, tmp_path / "x.jsonl")
+    table = open_table([str(tmp_path / "x.jsonl")])
+    endless = '(SELECT n AS a, n AS "tiltz:position" FROM range(1000000000000) AS numbers(n))'
+    slow = replace(table, relation=endless)
+    queries = [
+        lambda: table.query(f"SELECT count(*) FROM {endless}"),
+        lambda: table.arrays(f"SELECT max(a) AS a FROM {endless}"),
+        lambda: write_rows(slow, np.array([0]), tmp_path / "y.jsonl"),
+    ]
+    for query in queries:
+        timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            query()
+        timer.join()
+    assert os.listdir(tmp_path) == ["x.jsonl"]
+    assert table.query("SELECT 1") == [(1,)]
 
 
 @pytest.mark.parametrize("path", ["nothing.jsonl", "no/folder", "*.parquet"])
@@ -290,6 +501,34 @@ def test_nothing_half_written_is_left(tmp_path, monkeypatch, failure):
         write_columns({"x": [1]}, tmp_path / "x.jsonl")
     assert os.listdir(tmp_path) == ["x.jsonl"]
     assert (tmp_path / "x.jsonl").read_text() == "old"
+
+
+def test_a_full_disk_is_said(tmp_path):
+    error = duckdb.IOException(
+        'IO Error: Async write failed for range [offset=0, size=9]: {"exception_type":"IO","exception_message":'
+        '"Could not write file \\"/x/.y.part\\": No space left on device","errno":"28"}'
+    )
+    assert reason(error) == "No space left on device"
+
+
+def test_an_error_of_writing_is_not_hidden_by_cleaning_up(tmp_path):
+    write_columns({"x": [1, 2]}, tmp_path / "x.parquet")
+    table = open_table([str(tmp_path / "x.parquet")])
+    (tmp_path / "x.parquet").write_bytes(b"")
+    table.connection.execute("CREATE VIEW picked AS SELECT 1")
+    with pytest.raises(duckdb.Error):
+        write_rows(table, np.array([0]), tmp_path / "y.jsonl")
+    table.connection.execute("DROP VIEW picked")
+    with pytest.raises(FileError, match="cannot be written"):
+        write_rows(table, np.array([0]), tmp_path / "y.jsonl")
+    assert os.listdir(tmp_path) == ["x.parquet"]
+
+
+def test_columns_named_alike_cannot_be_written(tmp_path):
+    with pytest.raises(InputError, match="found 'a' and 'A'"):
+        write_columns({"a": [1], "A": [2]}, tmp_path / "x.jsonl")
+    write_columns({"pick": [2, 1]}, tmp_path / "x.jsonl")
+    assert column_of(tmp_path / "x.jsonl", "pick") == [2, 1]
 
 
 def test_columns_of_different_length_are_refused(tmp_path):

@@ -8,7 +8,12 @@ import click
 
 import tiltz
 from tiltz.cli import session
-from tiltz.cli.options import Betas, declaring, reading, writing
+from tiltz.cli.options import Betas, all_betas, declaring, reading, writing
+
+_LEGEND = (
+    "log Z and its interval in nats; soft value: beta log Z, in units of reward; n: number of rows, ess: effective "
+    "number of rows"
+)
 
 
 @click.command()
@@ -20,6 +25,7 @@ from tiltz.cli.options import Betas, declaring, reading, writing
     type=Betas(),
     multiple=True,
     required=True,
+    callback=all_betas,
     help="Beta, or LOW:HIGH:N; repeatable.",
 )
 @declaring
@@ -34,7 +40,7 @@ from tiltz.cli.options import Betas, declaring, reading, writing
 @writing
 def estimate(
     files: tuple[str, ...],
-    betas: tuple[tuple[float, ...], ...],
+    betas: list[float],
     level: float,
     interval: str,
     reward_range: tuple[float, float] | None,
@@ -53,11 +59,11 @@ def estimate(
       tiltz estimate completions/ --step 1 --reward 1.0*correct --reward 0.3*style --beta 0.05
       tiltz estimate rollouts.jsonl --beta 0.1 --reward-values 0,1 --json
     """
-    outcomes = session.read_table(files, **table)
+    outcomes = session.read_table(files, to_write=[output], **table)
     with session.progress("estimating") as progress:
         found = tiltz.estimate(
             outcomes,
-            [beta for word in betas for beta in word],
+            betas,
             level=level,
             interval=None if interval == "none" else interval,
             reward_range=reward_range,
@@ -65,8 +71,7 @@ def estimate(
             progress=progress,
         )
     overall = found.overall_these if these_prompts else found.overall
-    text = (
-        session.about(outcomes) + "\n\n" + found.summary(max_rows=rows or None, these_prompts=these_prompts)
-    )
+    summary = found.summary(max_rows=rows or None, these_prompts=these_prompts)
+    text = session.about(outcomes, _LEGEND) + "\n\n" + summary
     as_object = session.overall_json(overall, found.beta, level)
     session.give(outcomes, found.to_dict(), as_object, text, output=output, as_json=as_json)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
 import numpy as np
 
+from tiltz.files.names import kind_of
+from tiltz.inference.request import INTERVALS
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+MOST_BETAS = 10_000
 
 
 class Betas(click.ParamType):
@@ -30,9 +36,69 @@ class Betas(click.ParamType):
             self.fail(
                 f"{value!r} must be a positive number, or LOW:HIGH:N with positive LOW and HIGH.", param, ctx
             )
+        if count > MOST_BETAS:
+            self.fail(
+                f"a grid may have {MOST_BETAS:,} betas at most; {value!r} asks for {count:,}.", param, ctx
+            )
         return (
             (numbers[0],) if len(parts) == 1 else tuple(np.geomspace(numbers[0], numbers[1], count).tolist())
         )
+
+
+def all_betas(ctx: click.Context, param: click.Parameter, words: Sequence[tuple[float, ...]]) -> list[float]:
+    """Return the betas of all the words."""
+    return [beta for word in words for beta in word]
+
+
+def one_beta(ctx: click.Context, param: click.Parameter, words: Sequence[tuple[float, ...]]) -> float:
+    """Return the beta of a command that takes only one."""
+    betas = all_betas(ctx, param, words)
+    if len(betas) != 1:
+        raise click.BadParameter(f"{ctx.command.name} takes one beta; found {len(betas):,}.", ctx, param)
+    return betas[0]
+
+
+def only_one(ctx: click.Context, param: click.Parameter, values: Sequence[Any]) -> Any:
+    """Return the value of an option of which a second one would be lost."""
+    if len(values) > 1:
+        raise click.BadParameter(f"only one can be given; found {len(values)}.", ctx, param)
+    return values[0] if values else None
+
+
+class NewFile(click.Path):
+    """A file to write, refused before any work where its name or its folder cannot be right."""
+
+    def __init__(self, *suffixes: str) -> None:
+        super().__init__(dir_okay=False)
+        self.suffixes = suffixes
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name."""
+        path = str(super().convert(value, param, ctx))
+        if not self.takes(path):
+            *others, last = self.suffixes
+            ends = f"{', '.join(others)} or {last}" if others else last
+            self.fail(f"{path!r} must end in {ends}.", param, ctx)
+        folder = os.path.dirname(path)
+        if folder and not os.path.isdir(folder):
+            self.fail(f"the folder {folder!r} of {path!r} does not exist; create it first.", param, ctx)
+        return path
+
+    def takes(self, path: str) -> bool:
+        """Say whether the name ends as it must."""
+        return os.path.splitext(path)[1] in self.suffixes
+
+
+class NewTable(NewFile):
+    """A table to write; other spellings and compressed files are taken too."""
+
+    def __init__(self) -> None:
+        super().__init__(".parquet", ".jsonl", ".csv")
+
+    def takes(self, path: str) -> bool:
+        """Say whether the name ends as it must."""
+        kind = kind_of(path)
+        return kind is not None and kind.format != "arrow"
 
 
 class Numbers(click.ParamType):
@@ -76,7 +142,8 @@ class Step(click.ParamType):
 def reading(command: F) -> F:
     """Add the options that say what to read, and how."""
     options = [
-        click.argument("files", nargs=-1, required=True, metavar="FILE..."),
+        # A folder or a pattern too, so click is not asked whether it exists; a path, so that shells complete it.
+        click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path()),
         click.option(
             "--reward",
             "reward",
@@ -84,7 +151,13 @@ def reading(command: F) -> F:
             metavar="NAME",
             help="Reward column; several, or WEIGHT*NAME, are summed with their weights.",
         ),
-        click.option("--step", type=Step(), help="Training step to read, or 'all' for each on its own."),
+        click.option(
+            "--step",
+            type=Step(),
+            multiple=True,
+            callback=only_one,
+            help="Training step to read, or 'all' for each on its own.",
+        ),
         click.option(
             "--drawn-from",
             type=click.Choice(["reference", "policy"]),
@@ -107,10 +180,11 @@ def declaring(command: F) -> F:
         click.option("--level", type=float, default=0.95, show_default=True, help="Confidence level."),
         click.option(
             "--interval",
-            type=click.Choice(["auto", "clopper-pearson", "delta", "none"]),
+            type=click.Choice([*INTERVALS, "none"]),
+            metavar="METHOD",
             default="auto",
             show_default=True,
-            help="How samples get their interval.",
+            help=f"How samples get their interval: {', '.join(INTERVALS)} or none.",
         ),
         click.option(
             "--reward-range",
@@ -134,7 +208,7 @@ def writing(command: F) -> F:
         click.option(
             "--output",
             "-o",
-            type=click.Path(dir_okay=False),
+            type=NewTable(),
             help="Write the rows to FILE as well: .parquet, .jsonl or .csv.",
         ),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object; messages go to stderr."),

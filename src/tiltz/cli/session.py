@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from tiltz.cli.options import reward_weights
-from tiltz.errors import InputError
+from tiltz.errors import FileError, InputError
 from tiltz.files import json_ready, write_columns
 from tiltz.inference import Overall
 from tiltz.outcomes import Outcomes
 from tiltz.rollouts import read
+from tiltz.text import paragraph
 
 SCHEMA = "tiltz/1"
 
@@ -41,10 +44,14 @@ def read_table(
     step: Any,
     drawn_from: Any,
     wanted: tuple[str, ...],
+    *,
+    to_write: Sequence[str | None] = (),
 ) -> Outcomes:
-    """Return the rollouts that the options of :func:`tiltz.cli.options.reading` name."""
+    """Return the rollouts that the options of :func:`tiltz.cli.options.reading` name, none of which is written to."""
     with progress("reading"):
         outcomes = read(list(files), reward=reward_weights(reward), step=step, drawn_from=drawn_from)
+    for target in to_write:
+        keep_from(target, outcomes.source.files)
     return _keep(outcomes, wanted) if wanted else outcomes
 
 
@@ -65,6 +72,18 @@ def _keep(outcomes: Outcomes, wanted: tuple[str, ...]) -> Outcomes:
     return outcomes.select(keep)
 
 
+def keep_from(target: str | None, files: Iterable[str]) -> None:
+    """Refuse to write to a file that rollouts were read from."""
+    if target is None or not os.path.exists(target):
+        return
+    for file in files:
+        if os.path.samefile(file, target):
+            raise FileError(
+                f"results must go to another file than the rollouts; {target!r} is one that was read. Nothing was "
+                "written."
+            )
+
+
 def give(
     outcomes: Outcomes,
     columns: dict[str, list[Any]],
@@ -81,17 +100,17 @@ def give(
     if as_json:
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         result = {"schema": SCHEMA, "rows": rows, "overall": overall, "source": outcomes.source.to_dict()}
-        click.echo(json.dumps(json_ready(result), ensure_ascii=False, allow_nan=False))
+        encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+        lossless = codecs.lookup(encoding).name == "utf-8"
+        click.echo(json.dumps(json_ready(result), ensure_ascii=not lossless, allow_nan=False))
     else:
         click.echo(text)
 
 
-def about(outcomes: Outcomes) -> str:
-    """Return what was read, as the lines that head a summary."""
-    from tiltz.text import paragraph
-
+def about(outcomes: Outcomes, *more: str) -> str:
+    """Return what was read, and what else a reader must know, as the lines that head a summary."""
     source = outcomes.source
-    sentences = [source.recognised, source.missing, *source.notes]
+    sentences = [source.recognised, source.missing, *source.notes, *more]
     return "\n".join(line for sentence in sentences if sentence for line in paragraph(sentence))
 
 

@@ -8,9 +8,15 @@ import click
 import numpy as np
 
 import tiltz
+from tiltz.charts import FORMATS, check_picture, save_chart
 from tiltz.cli import session
-from tiltz.cli.options import Betas, declaring, reading, writing
-from tiltz.text import count, number, paragraph
+from tiltz.cli.options import Betas, NewFile, all_betas, declaring, reading, writing
+from tiltz.text import number, paragraph
+
+_LEGEND = (
+    "soft value: beta log Z, with the interval of its mean, and mean reward of the tilted policy, in units of reward; "
+    "KL: from the tilted policy to the reference; ess: effective number of rows"
+)
 
 
 @click.command()
@@ -22,17 +28,18 @@ from tiltz.text import count, number, paragraph
     type=Betas(),
     multiple=True,
     required=True,
+    callback=all_betas,
     help="LOW:HIGH:N, or a beta; repeatable.",
 )
 @declaring
 @click.option(
     "--width", default=1.0, show_default=True, help="Widest interval, in nats, that counts as reliable."
 )
-@click.option("--plot", type=click.Path(dir_okay=False), help="Draw the curve to FILE: .html, .svg or .png.")
+@click.option("--plot", type=NewFile(*FORMATS), help="Draw the curve to FILE: .html, .svg or .png.")
 @writing
 def sweep(
     files: tuple[str, ...],
-    betas: tuple[tuple[float, ...], ...],
+    betas: list[float],
     level: float,
     interval: str,
     reward_range: tuple[float, float] | None,
@@ -50,7 +57,9 @@ def sweep(
       tiltz sweep rollouts.parquet --betas 0.01:10:25
       tiltz sweep rollouts.parquet --betas 0.01:10:50 --plot curve.svg --output curve.csv
     """
-    outcomes = session.read_table(files, **table)
+    if plot is not None:
+        check_picture(plot)
+    outcomes = session.read_table(files, to_write=[output, plot], **table)
     options: dict[str, Any] = {
         "level": level,
         "reward_range": reward_range,
@@ -60,20 +69,18 @@ def sweep(
     with session.progress("sweeping") as progress:
         found = tiltz.sweep(
             outcomes,
-            [beta for word in betas for beta in word],
+            betas,
             interval=None if interval == "none" else interval,
             progress=progress,
             **options,
         )
-    columns, text = found.to_dict(), session.about(outcomes) + "\n\n" + found.summary()
+    columns, text = found.to_dict(), session.about(outcomes, _LEGEND) + "\n\n" + found.summary()
     if interval != "none":
         with session.progress("looking for the smallest beta"):
             least = tiltz.smallest_beta(outcomes, interval=interval, **options)
         columns["smallest_beta"] = np.repeat(least, len(found.beta)).tolist()
         text += "\n" + _smallest(least, width)
     if plot is not None:
-        from tiltz.charts import save_chart
-
         save_chart(found.plot(), plot)
         click.echo(f"drew the curve to {plot}", err=True)
     overall = session.overall_json(found.estimate.overall, found.beta, level)
@@ -82,15 +89,17 @@ def sweep(
 
 def _smallest(least: Any, width: float) -> str:
     """Return a sentence about the smallest beta that each prompt's rows support."""
-    about = (
-        f"smallest beta that the rows support (an interval of at most {number(width)} nats there and above): "
-    )
+    words = {0.0: "any", np.inf: "none"}
     if len(least) == 1:
-        only = float(least[0])
-        words = {0.0: "every beta", np.inf: "none"}
-        return "\n".join(paragraph(about + words.get(only, number(only))))
-    quantiles = [(50, "half"), (90, "90%"), (100, "all")]
-    parts = [f"{number(float(np.quantile(least, q / 100, method='higher')))} for {of}" for q, of in quantiles]
-    never = int(np.isinf(least).sum())
-    tail = f"; none for {count(never, 'prompt')}" if never else ""
-    return "\n".join(paragraph(about + ", ".join(parts) + " of the prompts" + tail))
+        said = words.get(float(least[0]), number(float(least[0])))
+    else:
+        shares = [(0.5, "half"), (0.9, "90%"), (1.0, "all")]
+        found = [(float(np.quantile(least, share, method="higher")), of) for share, of in shares]
+        said = (
+            ", ".join(f"{words.get(beta, number(beta))} for {of}" for beta, of in found) + " of the prompts"
+        )
+    nats = "nat" if width == 1 else "nats"
+    about = (
+        f"smallest beta that the rows support (an interval of at most {number(width)} {nats} there and above)"
+    )
+    return "\n".join(paragraph(f"{about}: {said}"))

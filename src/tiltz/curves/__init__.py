@@ -1,7 +1,17 @@
-"""Curves over beta, and the beta to choose."""
+"""Curves over beta, the beta to choose, and the samples that a beta takes."""
 
 from tiltz.curves.choose import BetaChoice, beta_for_kl, beta_for_reward
 from tiltz.curves.curve import Sweep, sweep
+from tiltz.curves.needed import SamplesNeeded, samples_needed
 from tiltz.curves.smallest import smallest_beta
 
-__all__ = ["BetaChoice", "Sweep", "beta_for_kl", "beta_for_reward", "smallest_beta", "sweep"]
+__all__ = [
+    "BetaChoice",
+    "SamplesNeeded",
+    "Sweep",
+    "beta_for_kl",
+    "beta_for_reward",
+    "samples_needed",
+    "smallest_beta",
+    "sweep",
+]

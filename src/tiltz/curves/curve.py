@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from tiltz.errors import InputError
 from tiltz.inference import Estimate
-from tiltz.inference.estimate import assemble, checked_betas, checked_level
+from tiltz.inference.estimate import assemble
+from tiltz.inference.request import Request, check_table, checked_betas
 from tiltz.inference.support import support_of
 from tiltz.kernels import Progress, reduce_groups
 from tiltz.outcomes import Outcomes
@@ -182,6 +183,8 @@ def sweep(
     reward_range: tuple[float, float] | None = None,
     reward_values: Sequence[float] | None = None,
     width: float = 1.0,
+    simultaneous: bool = False,
+    rng: np.random.Generator | None = None,
     progress: Progress | None = None,
 ) -> Sweep:
     """Estimate the curve over beta for every prompt.
@@ -196,6 +199,11 @@ def sweep(
         As in :func:`tiltz.estimate`. ``interval=None`` computes moments alone.
     width : float, default 1.0
         Widest interval, in nats, that counts as reliable.
+    simultaneous : bool, default False
+        Whether the limits of a prompt shall hold for all betas together: from one band on the law of the reward where
+        few rewards are possible, or for ``interval="band"``; else from betting limits that share the error.
+    rng : numpy.random.Generator, optional
+        As in :func:`tiltz.estimate`.
     progress : callable, optional
         Told the share of the work that is done, from 0 to 1.
 
@@ -218,30 +226,40 @@ def sweep(
     >>> tiltz.sweep(table, [1e-6, 1.0, 1e6]).soft_value.round(4)
     array([[2.    , 1.7085, 1.6   ]])
     """
+    check_table(outcomes)
     checked = checked_betas(betas)
-    checked_level(level)
     checked_width(width)
-    support = support_of(outcomes, reward_range, reward_values)
+    request = Request(
+        level=level,
+        interval=interval,
+        support=support_of(outcomes, reward_range, reward_values),
+        rng=rng,
+        simultaneous=simultaneous,
+    )
     reduced = reduce_groups(outcomes.columns(), checked[None, :], moments=True, progress=progress)
-    found = assemble(outcomes, checked, reduced, level=level, interval=interval, support=support)
+    found = assemble(outcomes, checked, reduced, request)
     known = outcomes.evidence != "partial"
     moments = {
         name: getattr(reduced, name) if known else np.full_like(found.log_z, np.nan)
         for name in ("mean_reward", "kl", "kl_reverse")
     }
     reliable = reliable_cells(found.lo, found.hi, found.kind, width)
+    for array in (reliable, *moments.values()):
+        array.setflags(write=False)
     return Sweep(estimate=found, reliable=reliable, width=width, **moments)
 
 
 def reliable_cells(lo: Floats, hi: Floats, kind: npt.NDArray[Any], width: float) -> npt.NDArray[np.bool_]:
     """Return which intervals have two sides and are at most ``width`` nats wide."""
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
+        # Where log Z has no digits left for a width, limits that agree say nothing.
+        told = np.spacing(np.maximum(np.abs(lo), np.abs(hi))) <= width
         # An exact log Z of -inf is known, though inf - inf is not a width.
-        narrow = (hi - lo <= width) | (kind == "exact")
+        narrow = (told & (hi - lo <= width)) | (kind == "exact")
     return narrow & (kind != "lower-only")
 
 
 def checked_width(width: float) -> None:
     """Refuse a width that is not a positive number."""
-    if not 0 < width < np.inf:
+    if isinstance(width, bool) or not isinstance(width, int | float | np.number) or not 0 < width < np.inf:
         raise InputError(f"width must be a positive number of nats, such as 1.0; found {width!r}.")

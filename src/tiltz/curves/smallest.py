@@ -8,15 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from tiltz.curves.curve import checked_width, reliable_cells
-from tiltz.inference.estimate import checked_level, estimate_cells
+from tiltz.errors import InputError
+from tiltz.inference.estimate import estimate_cells
+from tiltz.inference.request import Request, check_table
 from tiltz.inference.support import Support, support_of
-from tiltz.kernels import reduce_groups, reward_spread
+from tiltz.kernels import Columns, reduce_groups, reward_spread
 from tiltz.outcomes import Outcomes
 
 Floats = npt.NDArray[np.float64]
 
-_GRID = np.geomspace(1e4, 1e-9, 53)  # in units of the spread of the rewards
-_BISECTIONS = 30  # of a step of the grid, on the log scale: to one part in 1e9
+_GRID = 24  # betas
+_FAR = 1e4  # in units of the spread, or of the gap
+_ROUNDS, _CUTS = 6, 8  # each round cuts a step into nine
 
 
 def smallest_beta(
@@ -46,8 +49,9 @@ def smallest_beta(
 
     Notes
     -----
-    Found on a grid of four betas per decade from the largest down, then bisected; exact wherever the interval
-    widens as beta falls, which it does for draws from the reference.
+    Found on a grid from betas that dwarf the spread of the rewards down to betas below the gap between the two largest
+    ones, then refined to two parts in a million of a step; exact wherever the interval widens as beta falls, which
+    it does for draws from the reference.
 
     Examples
     --------
@@ -56,32 +60,54 @@ def smallest_beta(
     >>> tiltz.smallest_beta(draws).round(3)
     array([0.716])
     """
+    check_table(outcomes)
     checked_width(width)
-    checked_level(level)
+    if interval is None:
+        raise InputError(
+            "smallest_beta asks where intervals are narrow; interval=None leaves none to look at."
+        )
     support = support_of(outcomes, reward_range, reward_values)
-
+    request = Request(level=level, interval=interval, support=support)
     columns = outcomes.columns()
 
     def reliable(beta: Floats) -> npt.NDArray[np.bool_]:
-        reduced = reduce_groups(columns, beta)
-        cells = estimate_cells(outcomes, beta, reduced, level=level, interval=interval, support=support)
+        cells = estimate_cells(outcomes, beta, reduce_groups(columns, beta), request)
         return reliable_cells(cells.lo, cells.hi, cells.kind, width)
 
-    spread = _spread(outcomes, support)[:, None]
-    on_grid = reliable(spread * _GRID)
-    n_reliable = np.argmin(np.c_[on_grid, np.zeros(len(on_grid), np.bool_)], axis=1)
-    inner = np.clip(n_reliable, 1, len(_GRID) - 1)
-    good, bad = spread * _GRID[inner - 1, None], spread * _GRID[inner, None]
-    for _ in range(_BISECTIONS):
-        middle = np.sqrt(good) * np.sqrt(bad)
-        holds = reliable(middle)
-        good, bad = np.where(holds, middle, good), np.where(holds, bad, middle)
-    return np.where(n_reliable == 0, np.inf, np.where(n_reliable == len(_GRID), 0.0, good[:, 0]))
+    greatest, least = _ends(columns, support, width)
+    steps = np.geomspace(greatest, least, _GRID, axis=1)
+    n_reliable = _leading(reliable(steps))
+    never, always = n_reliable == 0, n_reliable == _GRID
+    rows = np.arange(len(steps))
+    inner = np.clip(n_reliable, 1, _GRID - 1)
+    good, bad = steps[rows, inner - 1], steps[rows, inner]
+    for _ in range(_ROUNDS):
+        steps = np.geomspace(good, bad, _CUTS + 2, axis=1)
+        held = _leading(reliable(steps[:, 1:-1]))
+        good, bad = steps[rows, held], steps[rows, held + 1]
+    return np.where(never, np.inf, np.where(always, 0.0, good))
 
 
-def _spread(outcomes: Outcomes, support: Support) -> Floats:
-    """Return the spread of the rewards of each prompt; where they are equal, of the possible ones, or 1."""
-    spread = reward_spread(outcomes.columns())
-    low, high = support.values or support.range or (0.0, 1.0)
-    possible = high - low if np.isfinite(high - low) and high > low else 1.0
-    return np.where(spread > 0, spread, possible)
+def _leading(reliable: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return how many of the largest betas are reliable without a gap."""
+    return np.argmin(np.c_[reliable, np.zeros(len(reliable), np.bool_)], axis=1)
+
+
+def _ends(columns: Columns, support: Support, width: float) -> tuple[Floats, Floats]:
+    """Return a beta at which all rewards of a prompt look alike, and one below which only the largest one counts."""
+    first, size = columns.start[:-1], np.diff(columns.start)
+    top = np.maximum.reduceat(columns.reward, first)
+    second = np.maximum.reduceat(
+        np.where(columns.reward < np.repeat(top, size), columns.reward, -np.inf), first
+    )
+    ends = [np.full_like(top, end) for end in support.range or ()]
+    marks = np.stack([top, second, *ends])
+    # Differences of all pairs, so that marks of -inf drop out.
+    apart = marks[:, None] - np.where(np.isfinite(marks), marks, np.inf)[None]
+    apart = np.where(np.isfinite(apart) & (apart > 0), apart, 0.0).reshape(-1, len(top))
+    spread = np.maximum(reward_spread(columns), apart.max(axis=0))
+    gap = np.min(np.where(apart > 0, apart, np.inf), axis=0)
+    spread = np.where(spread > 0, spread, 1.0)
+    return spread * (_FAR / min(width, 1.0)), np.where(np.isfinite(gap), gap, spread) / (
+        _FAR * max(width, 1.0)
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiltz.errors import FileError, MissingExtraError
 from tiltz.files.names import FileKind
-from tiltz.files.table import FILE, POSITION, POSITION_OF, ROW
+from tiltz.files.table import FILE, POSITION, POSITION_OF, ROW, refuse_twins
 
 if TYPE_CHECKING:
     import duckdb
@@ -22,7 +22,8 @@ def load(
     """Create the view ``arrow``; return its name and each file's schema metadata."""
     tables = [_read(file) for file in files]
     parts = []
-    for i, table in enumerate(tables):
+    for i, (file, table) in enumerate(zip(files, tables, strict=True)):
+        refuse_twins(table.column_names, file)
         connection.register(f"arrow_{i}", _numbered(table))
         parts.append(f"SELECT *, {i} AS {FILE} FROM arrow_{i}")
     position = POSITION_OF.format(file=FILE, row=ROW)

@@ -1,12 +1,16 @@
-"""Values as JSON can hold them: no NaN or Infinity literals, no NumPy scalars."""
+"""Values as JSON and UTF-8 can hold them: no NaN or Infinity literals, no NumPy scalars, no halves of characters."""
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def json_ready(value: Any) -> Any:
@@ -40,3 +44,30 @@ def json_ready(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     return value
+
+
+def json_line(value: Any) -> str:
+    """Return a value as JSON text in which halves of surrogate pairs are written out, as in :func:`utf8_text`."""
+    text = json.dumps(json_ready(value), ensure_ascii=False)
+    return _HALF.sub(lambda half: rf"\\u{ord(half[0]):x}", text)
+
+
+def utf8_text(text: str) -> str:
+    r"""Return text that UTF-8 can hold.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    str
+        The same, with each half of a surrogate pair written out as six characters.
+
+    Examples
+    --------
+    >>> print(utf8_text("a\ud800"))
+    a\ud800
+    """
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -36,6 +36,18 @@ class FileKind:
     compression: str
 
 
+def checked_name(path: PathLike) -> str:
+    """Return a file name as text, or refuse one whose bytes are no text."""
+    name = os.fspath(path)
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise FileError(
+            f"the name of a file must be valid UTF-8; found {name!r}. Give the file another name."
+        ) from error
+    return name
+
+
 def kind_of(path: PathLike) -> FileKind | None:
     """Return the kind that a name's suffix stands for, or None."""
     stem, suffix = os.path.splitext(os.fspath(path).lower())
@@ -80,7 +92,8 @@ def expand(path: PathLike | Sequence[PathLike]) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        File names without repeats; those of one folder or pattern in natural order.
+        File names, each file once under whatever names it is found; those of one folder or pattern in natural
+        order.
 
     Raises
     ------
@@ -89,10 +102,18 @@ def expand(path: PathLike | Sequence[PathLike]) -> tuple[str, ...]:
     """
     if isinstance(path, str | os.PathLike):
         return _expand_one(os.path.expanduser(os.fspath(path)))
-    files = tuple(dict.fromkeys(file for one in path for file in expand(one)))
+    files = each_once(file for one in path for file in expand(one))
     if not files:
         raise FileError("a list of files to read must name at least one; found an empty list.")
     return files
+
+
+def each_once(files: Iterable[str]) -> tuple[str, ...]:
+    """Return the files without those that are another one under a second name, such as a link."""
+    found: dict[str, str] = {}
+    for file in files:
+        found.setdefault(os.path.realpath(file), file)
+    return tuple(found.values())
 
 
 def _expand_one(path: str) -> tuple[str, ...]:
@@ -129,4 +150,4 @@ def _in_folder(folder: str) -> tuple[str, ...]:
 def _data_files(paths: Iterable[str], *, settings: bool) -> tuple[str, ...]:
     """Keep what can be read; a ``.json`` found in a folder is a trainer's settings, not rollouts."""
     wanted = (p for p in paths if kind_of(p) and (settings or not p.lower().endswith(_SETTINGS)))
-    return tuple(sorted((p for p in wanted if os.path.isfile(p)), key=natural_order))
+    return each_once(sorted((p for p in wanted if os.path.isfile(p)), key=natural_order))

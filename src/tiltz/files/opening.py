@@ -7,9 +7,10 @@ from collections.abc import Collection, Sequence
 
 from tiltz.errors import FileError
 from tiltz.files import arrow, csv, jsonl, parquet
-from tiltz.files.names import READABLE, FileKind, kind_of
-from tiltz.files.sql import connect, engine_error, first_row, reason
-from tiltz.files.table import Table, columns_of
+from tiltz.files.completeness import check_complete
+from tiltz.files.names import READABLE, FileKind, checked_name, kind_of
+from tiltz.files.sql import connect, engine_error, first_row, interruptible
+from tiltz.files.table import Table, columns_of, damaged, listed
 
 _MAGIC = {
     b"PAR1": "parquet",
@@ -22,6 +23,7 @@ _LOADERS = {"parquet": parquet.load, "jsonl": jsonl.load, "csv": csv.load, "arro
 _UNITS = {"parquet": "row", "jsonl": "line", "csv": "data row", "arrow": "row"}
 
 
+@interruptible()
 def open_table(files: Sequence[str], *, text_columns: Collection[str] = ()) -> Table:
     """Open files of one format as one table, rows in the order of the files.
 
@@ -58,15 +60,15 @@ def open_table(files: Sequence[str], *, text_columns: Collection[str] = ()) -> T
         columns = columns_of(connection, relation)
         empty = first_row(connection, f"SELECT 1 FROM {relation} LIMIT 1") is None
     except engine_error() as error:
-        raise FileError(_damaged(files, error)) from error
+        raise damaged(files, error) from error
     if empty:
-        raise FileError(f"{_listed(files)} must hold at least one row; found none.")
+        raise FileError(f"{listed(files)} must hold at least one row; found none.")
     return Table(connection, relation, columns, tuple(files), _UNITS[formats[0]], metadata)
 
 
 def _checked_kind(file: str) -> FileKind:
     """Return the kind of a file whose first bytes agree with its name."""
-    kind = kind_of(file)
+    kind = kind_of(checked_name(file))
     if kind is None:
         raise FileError(f"the name of {file!r} does not say its format; name it {READABLE}.")
     start, end = _ends(file)
@@ -84,6 +86,7 @@ def _checked_kind(file: str) -> FileKind:
             f"{file!r} is a truncated Parquet file: it must end with the bytes PAR1, and ends with "
             f"{end[-4:]!r}. It may still be being written, or a copy of it broke off; copy or write it anew."
         )
+    check_complete(file, kind.compression)
     return kind
 
 
@@ -97,11 +100,3 @@ def _ends(file: str) -> tuple[bytes, bytes]:
         raise FileError(f"{file!r} does not exist.") from error
     except OSError as error:
         raise FileError(f"{file!r} cannot be opened: {error.strerror}. Check its permissions.") from error
-
-
-def _damaged(files: Sequence[str], error: Exception) -> str:
-    return f"{_listed(files)} cannot be read: {reason(error)}. Repair the file or write it anew."
-
-
-def _listed(files: Sequence[str]) -> str:
-    return repr(files[0]) if len(files) == 1 else f"one of {len(files)} files ({files[0]!r}, ...)"

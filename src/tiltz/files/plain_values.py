@@ -28,8 +28,15 @@ def json_value(column: str, type_: Any, *, nested_only: bool) -> str:
         The column itself, or JSON text of it.
     """
     if type_.id in _NESTED:
-        return f"CAST({_finite(column, type_)} AS JSON)"
-    return column if nested_only else _finite(column, type_)
+        return f"to_json({_finite(column, type_)})"
+    if nested_only:
+        return scalar_text(column) if str(type_) == "JSON" else column
+    return _finite(column, type_)
+
+
+def scalar_text(column: str) -> str:
+    """Return an expression for a column of JSON in which strings have no quotes and null is null."""
+    return f"({column} ->> '$')"
 
 
 def _finite(value: str, type_: Any) -> str:
@@ -47,12 +54,15 @@ def _finite(value: str, type_: Any) -> str:
         return f"CASE WHEN {value} IS NULL THEN NULL ELSE {{{fields}}} END"
     if type_.id in ("list", "array"):
         return f"list_transform({value}, lambda x: {_finite('x', children['child'])})"
+    if type_.id == "map":
+        entry = f"{{k: x.key, v: {_finite('x.value', children['value'])}}}"
+        return f"map_from_entries(list_transform(map_entries({value}), lambda x: {entry}))"
     return value
 
 
 def _holds_floats(type_: Any) -> bool:
     if type_.id in _FLOATS:
         return True
-    if type_.id not in ("list", "array", "struct"):
+    if type_.id not in ("list", "array", "struct", "map"):
         return False
     return any(_holds_floats(inner) for _, inner in type_.children if not isinstance(inner, int))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tiltz.errors import FileError
-from tiltz.files.sql import engine_error, identifier, reason
+from tiltz.files.sql import engine_error, identifier, interruptible, reason
 
 if TYPE_CHECKING:
     import duckdb
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 FILE, ROW, POSITION = '"tiltz:file"', '"tiltz:row"', '"tiltz:position"'
 # The position of row r of file f; positions increase in reading order.
 POSITION_OF = "(CAST({file} AS BIGINT) << 40) + {row}"
+_TWO_TYPES = re.compile(r'reading file "(.*)": failed to cast column "(.*)" from type (.*?) to (.*?): ')
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Table:
         """
         return f"{self.files[int(file)]!r}, {self.unit} {int(row) + 1}"
 
+    @interruptible()
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Run SQL on the table's database.
 
@@ -81,7 +85,7 @@ class Table:
         try:
             return self.connection.execute(sql).fetchall()
         except engine_error() as error:
-            raise self._damaged(error) from error
+            raise damaged(self.files, error) from error
 
     def first(self, sql: str) -> tuple[Any, ...] | None:
         """Return the first row of a short result.
@@ -98,6 +102,7 @@ class Table:
         """
         return next(iter(self.query(sql)), None)
 
+    @interruptible()
     def arrays(self, sql: str) -> dict[str, Any]:
         """Run SQL and return its columns as NumPy arrays.
 
@@ -119,7 +124,7 @@ class Table:
         try:
             return dict(self.connection.execute(sql).fetchnumpy())
         except engine_error() as error:
-            raise self._damaged(error) from error
+            raise damaged(self.files, error) from error
 
     def type_of(self, column: str) -> Any:
         """Return the DuckDB type of a column, with its children.
@@ -154,10 +159,43 @@ class Table:
         self.query(f"CREATE OR REPLACE TABLE {identifier(name)} AS {select}")
         return replace(self, relation=identifier(name), columns=columns_of(self.connection, identifier(name)))
 
-    def _damaged(self, error: Exception) -> FileError:
-        first = repr(self.files[0])
-        where = first if len(self.files) == 1 else f"one of {len(self.files)} files ({first}, ...)"
-        return FileError(f"{where} cannot be read to the end: {reason(error)}. Write it anew.")
+
+def damaged(files: Sequence[str], error: Exception) -> FileError:
+    """Return the error that says why files cannot be read, though they could be opened."""
+    two_types = _TWO_TYPES.search(str(error))
+    if two_types:
+        file, column, type_, other = two_types.groups()
+        return FileError(
+            f"files read together must hold the same kind of value in each column; the column {column!r} is "
+            f"{type_[:60]} in {file!r} and {other[:60]} in another of {len(files)} files (text and chat "
+            "messages, for example, do not mix). Read the files of each kind by themselves."
+        )
+    return FileError(f"{listed(files)} cannot be read: {reason(error)}. Repair the file or write it anew.")
+
+
+def listed(files: Sequence[str]) -> str:
+    """Return how messages call one of some files that is not known more closely."""
+    return repr(files[0]) if len(files) == 1 else f"one of {len(files)} files ({files[0]!r}, ...)"
+
+
+def refuse_twins(names: Sequence[str], file: str) -> None:
+    """Refuse columns whose names are the same up to upper and lower case, which SQL takes for one."""
+    pair = twins(names)
+    if pair:
+        raise FileError(
+            f"the names of columns must differ, and not only in upper and lower case; found {pair[0]!r} and "
+            f"{pair[1]!r} in {file!r}. Rename or remove one of them."
+        )
+
+
+def twins(names: Sequence[str]) -> tuple[str, str] | None:
+    """Return the first two names that are the same up to upper and lower case, if any are."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if name.lower() in seen:
+            return seen[name.lower()], name
+        seen[name.lower()] = name
+    return None
 
 
 def columns_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:

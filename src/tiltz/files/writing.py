@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tiltz.errors import FileError, InputError
-from tiltz.files.json_text import json_ready
-from tiltz.files.jsonl import structure_of
-from tiltz.files.names import PathLike, kind_of
-from tiltz.files.plain_values import json_value
-from tiltz.files.sql import connect, engine_error, identifier, literal, reason
-from tiltz.files.table import POSITION, Table
+from tiltz.files.json_structure import structure_of
+from tiltz.files.json_text import json_line, utf8_text
+from tiltz.files.names import PathLike, checked_name, kind_of
+from tiltz.files.plain_values import json_value, scalar_text
+from tiltz.files.sql import connect, engine_error, first_row, identifier, interruptible, literal, reason
+from tiltz.files.table import POSITION, Table, twins
 
 if TYPE_CHECKING:
     import duckdb
 
+_PICK = '"tiltz:pick"'
 _WRITABLE = ".parquet, .jsonl or .csv (.jsonl and .csv also with .gz or .zst)"
 
 
+@interruptible()
 def write_columns(
     columns: Mapping[str, Any], path: PathLike, *, metadata: Mapping[str, str] | None = None
 ) -> None:
@@ -44,7 +46,7 @@ def write_columns(
     FileError
         If the suffix is unknown, the folder is missing or the file cannot be written.
     InputError
-        If the columns differ in length, or there are none.
+        If the columns differ in length, or two have one name, or there are none.
 
     Notes
     -----
@@ -55,9 +57,10 @@ def write_columns(
         names = _register(connection, "columns", columns)
         if not names:
             raise InputError("a file needs at least one column to be written; found none.")
-        _copy(connection, f"SELECT {', '.join(names)} FROM columns ORDER BY pick", path, metadata)
+        _copy(connection, f"SELECT {', '.join(names)} FROM columns ORDER BY {_PICK}", path, metadata)
 
 
+@interruptible()
 def write_rows(
     table: Table,
     positions: np.ndarray,
@@ -96,22 +99,30 @@ def write_rows(
         _copy(
             table.connection,
             f"SELECT {', '.join([*kept, *extra[1:]])} FROM picked JOIN {table.relation} AS source "
-            f"ON picked.{identifier(key)} = source.{POSITION} ORDER BY picked.pick",
+            f"ON picked.{identifier(key)} = source.{POSITION} ORDER BY picked.{_PICK}",
             path,
             metadata,
         )
     finally:
-        table.connection.execute("DROP TABLE picked")
+        # After some failures the engine refuses this too; the first error is the one to see.
+        with contextlib.suppress(engine_error()):
+            table.connection.execute("DROP TABLE picked")
 
 
 def _register(connection: duckdb.DuckDBPyConnection, name: str, columns: Mapping[str, Any]) -> list[str]:
-    """Create a table of the columns and their order ``pick``; return their quoted names."""
+    """Create a table of the columns and their order; return their quoted names."""
+    pair = twins(list(columns))
+    if pair:
+        raise InputError(
+            f"the names of columns must differ, and not only in upper and lower case; found {pair[0]!r} and "
+            f"{pair[1]!r}. Rename one of them."
+        )
     lengths = {column: len(values) for column, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise InputError(f"columns must have one length; found {lengths}.")
     n_rows = next(iter(lengths.values()), 0)
     arrays: dict[str, np.ndarray] = {"pick": np.arange(n_rows)}
-    select = ["pick"]
+    select = [f"pick AS {_PICK}"]
     for i, (column, values) in enumerate(columns.items()):
         expression, parts = _as_column(connection, f"c{i}", values)
         arrays |= parts
@@ -135,7 +146,7 @@ def _as_column(
         return name, {name: array}
     if all(value is None or type(value) is str for value in array):
         text = np.empty(len(array), dtype=object)
-        text[:] = [value if value is None else _encodable(value) for value in array]
+        text[:] = [value if value is None else utf8_text(value) for value in array]
         return f"CAST({name} AS VARCHAR)", {name: text}
     return _as_json_column(connection, name, array)
 
@@ -144,7 +155,7 @@ def _as_json_column(
     connection: duckdb.DuckDBPyConnection, name: str, array: np.ndarray
 ) -> tuple[str, dict[str, np.ndarray]]:
     text = np.empty(len(array), dtype=object)
-    text[:] = [None if value is None else json.dumps(json_ready(value)) for value in array]
+    text[:] = [None if value is None else json_line(value) for value in array]
     connection.register("texts", {"text": text})
     structure = structure_of(connection, "texts", "text")
     connection.unregister("texts")
@@ -168,20 +179,18 @@ def _array(values: Any) -> np.ndarray:
     return array
 
 
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode() if not text.isascii() else text
-
-
 def _copy(
     connection: duckdb.DuckDBPyConnection, query: str, path: PathLike, metadata: Mapping[str, str] | None
 ) -> None:
-    kind = kind_of(path)
+    name = checked_name(path)
+    kind = kind_of(name)
     if kind is None or kind.format == "arrow":
-        raise FileError(f"the name of {os.fspath(path)!r} must say the format to write: {_WRITABLE}.")
-    with _replacing(os.fspath(path)) as temporary:
+        raise FileError(f"the name of {name!r} must say the format to write: {_WRITABLE}.")
+    with _replacing(name) as temporary:
         options = [f"COMPRESSION {kind.compression}"] if kind.format != "parquet" else ["COMPRESSION zstd"]
         if kind.format == "parquet":
             options.append("FORMAT parquet")
+            query = _without_quotes(connection, query)
             if metadata:
                 options.append(f"KV_METADATA {_struct(metadata)}")
         else:
@@ -199,6 +208,26 @@ def _without_literals(connection: duckdb.DuckDBPyConnection, query: str, *, nest
     return f"SELECT {', '.join(parts)} FROM ({query})"
 
 
+def _without_quotes(connection: duckdb.DuckDBPyConnection, query: str) -> str:
+    """Wrap a query so that JSON columns which hold nothing but text and numbers are columns of text."""
+    described = connection.sql(query)
+    names = [
+        identifier(name)
+        for name, type_ in zip(described.columns, described.types, strict=True)
+        if str(type_) == "JSON"
+    ]
+    if not names:
+        return query
+    scalar = ", ".join(
+        f"coalesce(bool_and(json_type({name}) NOT IN ('OBJECT', 'ARRAY')), true)" for name in names
+    )
+    found = first_row(connection, f"SELECT {scalar} FROM ({query})") or ()
+    texts = [
+        f"{scalar_text(name)} AS {name}" for name, is_text in zip(names, found, strict=True) if is_text
+    ]
+    return f"SELECT * REPLACE ({', '.join(texts)}) FROM ({query})" if texts else query
+
+
 def _struct(metadata: Mapping[str, str]) -> str:
     return "{" + ", ".join(f"{identifier(key)}: {literal(value)}" for key, value in metadata.items()) + "}"
 
@@ -209,7 +238,7 @@ def _replacing(path: str) -> Iterator[str]:
     folder, name = os.path.split(path)
     if not os.path.isdir(folder or "."):
         raise FileError(f"{path!r} cannot be written: the folder {folder!r} does not exist. Create it first.")
-    temporary = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(4)}.part")
+    temporary = os.path.join(folder, f".{name[:40]}.{secrets.token_hex(4)}.part")
     try:
         yield temporary
         os.replace(temporary, path)

@@ -44,7 +44,9 @@ def values_band(
     """
     size = np.diff(columns.start)
     n_cuts = max(len(values) - 1, 1)
-    reward = np.searchsorted(np.asarray(values), columns.reward)
+    # Between values, so that a reward that differs from one by rounding still counts as it.
+    between = 0.5 * np.asarray(values)[:-1] + 0.5 * np.asarray(values)[1:]
+    reward = np.searchsorted(between, columns.reward)
     group = np.repeat(np.arange(len(size)), size)
     counts = np.zeros((len(size), len(values)))
     np.add.at(counts, (group, reward), 1.0)
@@ -100,7 +102,7 @@ def range_band(
 
 
 def _log_z_of_tails(tail: Floats, values: Floats, beta: Floats) -> Floats:
-    """Return log Z of laws given by P(reward >= value), shape (n_groups, n_values - 1), for each value but the lowest."""
+    """Return log Z of laws given by P(reward >= value) for each value but the lowest, groups first."""
     ones, zeros = np.ones((len(tail), 1)), np.zeros((len(tail), 1))
     mass = np.maximum(-np.diff(np.hstack([ones, tail, zeros])), 0.0)
     return _log_z_of_mass(

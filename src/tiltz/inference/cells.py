@@ -14,9 +14,12 @@ FLAGS = {
     "all_equal": "all rewards of the prompt are equal",
     "too_few": "fewer than 25 samples",
     "saturated": "one sample holds more than half of the weight",
+    "thin": "the spread of the rewards leaves a bulk effective sample size below 10",
+    "heavy_tail": "the largest weights have a tail index of 0.7 or more",
     "two_valued": "rests on only two rewards being possible",
     "no_equal_groups": "groups of equal rewards seem to have been filtered out",
     "adaptive": "the number of samples depended on the rewards",
+    "on_atom": "rests on a mass at a success rate of exactly 0 or 1, which so few samples cannot identify",
 }
 """Every flag of a cell and what it means, in the order in which they are listed."""
 
@@ -30,6 +33,7 @@ class Cells:
     hi: Floats
     soft_value: Floats
     ess: Floats
+    khat: Floats
     kind: npt.NDArray[Any]
     flags: npt.NDArray[Any]
     bias: Floats
@@ -44,6 +48,7 @@ class Cells:
         ess: Floats,
         kind: str | npt.NDArray[Any],
         bias: Floats,
+        khat: Floats | None = None,
         flags: npt.NDArray[Any] | None = None,
     ) -> Self:
         """Return cells; no limits make them points."""
@@ -55,6 +60,7 @@ class Cells:
             hi=hi,
             soft_value=soft_value,
             ess=np.broadcast_to(ess, log_z.shape),
+            khat=unknown.copy() if khat is None else khat,
             kind=np.broadcast_to(np.asarray("point" if limits is None else kind, dtype=object), log_z.shape),
             flags=flag_sets(log_z.shape) if flags is None else flags,
             bias=bias,

@@ -13,15 +13,15 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 
-def delta(log_z: Floats, relative_variance: Floats, n: Floats, level: float) -> tuple[Floats, Floats]:
+def delta(log_z: Floats, relative_sd: Floats, n: Floats, level: float) -> tuple[Floats, Floats]:
     """Return log Z plus and minus a normal quantile times its standard error.
 
     Parameters
     ----------
     log_z : array
         Log-mean-exp, in nats.
-    relative_variance : array
-        Variance of the n weights (divisor n) over their squared mean.
+    relative_sd : array
+        Standard deviation of the n weights (divisor n) over their mean.
     n : array
         Samples.
     level : float
@@ -41,20 +41,20 @@ def delta(log_z: Floats, relative_variance: Floats, n: Floats, level: float) -> 
     ----------
     .. [1] A. B. Owen, *Monte Carlo theory, methods and examples*, ch. 2 and 9.
     """
-    half = normal_quantile(level) * np.sqrt(relative_variance / np.maximum(n - 1, 1))
+    half = normal_quantile(level) * relative_sd / np.sqrt(np.maximum(n - 1, 1))
     # Samples of no weight at all show nothing about the weights of others.
     none = np.isneginf(log_z)
     return log_z - half, np.where(none, np.inf, np.where(none, 0.0, log_z) + half)
 
 
-def delta_bias(relative_variance: Floats, n: Floats) -> Floats:
+def delta_bias(relative_sd: Floats, n: Floats) -> Floats:
     """Return the leading term of E[log-mean-exp] - log Z, in nats; never positive.
 
     Notes
     -----
     Jensen: -variance of the mean weight over twice its square. NaN for a single sample, whose variance is unknown.
     """
-    return np.where(n > 1, -0.5 * relative_variance / np.maximum(n - 1, 1), np.nan)
+    return np.where(n > 1, -0.5 * relative_sd**2 / np.maximum(n - 1, 1), np.nan)
 
 
 def clopper_pearson(successes: Floats, n: Floats, level: float) -> tuple[Floats, Floats]:
@@ -87,9 +87,9 @@ def two_point_log_z(rate: Floats, low: Floats | float, high: Floats | float, bet
     with np.errstate(divide="ignore", over="ignore", under="ignore", invalid="ignore"):
         gain = (np.asarray(high) - low) / beta
         near = np.log1p(rate * np.expm1(np.minimum(gain, 30.0)))
-        far = np.logaddexp(np.log1p(-rate), np.log(rate) + gain)
-        log_z = low / beta + np.where(gain < 30.0, near, far)
-        return np.where(np.isneginf(low), high / beta + np.log(rate), log_z)
+        # The high reward is split off, since the low one may be so low that a sum with it has no digits left.
+        far = np.asarray(high) / beta + np.logaddexp(np.log1p(-rate) - gain, np.log(rate))
+        return np.where(gain < 30.0, low / beta + near, far)
 
 
 def repeated_value(n: Floats, level: float) -> Floats:
@@ -97,8 +97,7 @@ def repeated_value(n: Floats, level: float) -> Floats:
 
     Notes
     -----
-    Exact, one-sided at 1 - (1 - level) / 2; holds under optional stopping too, since a run of n equal draws only gets
-    rarer with n.
+    Exact, one-sided at 1 - (1 - level) / 2, for a fixed n.
     """
     return np.exp(np.log((1 - level) / 2) / n)
 

@@ -39,25 +39,29 @@ def partial_cells(
     points_only : bool
         Leave the limits out.
     """
+    floor, ceiling = (_with_missing_at(outcomes, reward, beta) for reward in support.range or ())
     if rest is None:
-        lo, hi = (_log_z_with_missing_at(outcomes, reward, beta) for reward in support.range or ())
-        hi = np.maximum(lo, hi)  # two sums that differ by less than their rounding
-        log_z = np.clip(_log_mean(lo, hi), lo, hi)
+        lo, hi, log_z, soft_value = _middle(floor, ceiling, beta)
     else:
-        lo, log_z, hi = (_joined(outcomes, listed.log_z, part) for part in (rest.lo, rest.log_z, rest.hi))
+        (lo, _), (log_z, soft_value), (hi, _) = (
+            _joined(outcomes, listed, part, beta) for part in (rest.lo, rest.log_z, rest.hi)
+        )
+        # What the range allows holds for sure, whatever the draws show.
+        lo, log_z, hi = (np.clip(z, floor.log_z, ceiling.log_z) for z in (lo, log_z, hi))
+        soft_value = np.clip(soft_value, floor.soft_value, ceiling.soft_value)
     return Cells.of(
         log_z=log_z,
-        soft_value=log_z * beta,
+        soft_value=soft_value,
         limits=None if points_only else (lo, hi),
-        ess=outcomes.n[:, None] / (1 + listed.relative_variance),
-        kind="certified" if rest is None else rest.kind,
+        ess=outcomes.n[:, None] * np.exp(outcomes.log_listed)[:, None] / (1 + listed.relative_sd**2),
+        kind="certified" if rest is None else np.where(rest.kind == "lower-only", "certified", rest.kind),
         bias=np.full_like(log_z, np.nan),
         flags=None if rest is None else rest.flags,
     )
 
 
-def _log_z_with_missing_at(outcomes: Outcomes, reward: float, beta: Floats) -> Floats:
-    """Return log Z if every unlisted outcome had this reward: an exact sum with one more outcome."""
+def _with_missing_at(outcomes: Outcomes, reward: float, beta: Floats) -> Reduced:
+    """Return what holds if every unlisted outcome had this reward: an exact sum with one more outcome."""
     columns, ends = outcomes.columns(), outcomes.columns().start[1:]
     log_missing = np.asarray(outcomes.log_missing)
     completed = Columns(
@@ -67,18 +71,34 @@ def _log_z_with_missing_at(outcomes: Outcomes, reward: float, beta: Floats) -> F
         start=columns.start + np.arange(len(columns.start)),
         normalised=True,
     )
-    return reduce_groups(completed, beta).log_z
+    return reduce_groups(completed, beta)
 
 
-def _joined(outcomes: Outcomes, log_z_listed: Floats, log_z_missing: Floats) -> Floats:
-    """Return the log of listed mass times its Z plus missing mass times its Z."""
-    log_missing = np.asarray(outcomes.log_missing)[:, None]
-    return np.logaddexp(outcomes.log_listed[:, None] + log_z_listed, log_missing + log_z_missing)
-
-
-def _log_mean(lo: Floats, hi: Floats) -> Floats:
-    """Return log((e^lo + e^hi) / 2), to the last digit where the two are close."""
+def _middle(floor: Reduced, ceiling: Reduced, beta: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return limits of log Z, and log Z and the soft value in the middle of them in Z."""
+    lo, hi = (
+        floor.log_z,
+        np.maximum(floor.log_z, ceiling.log_z),
+    )  # sums that may differ by less than their rounding
     with np.errstate(invalid="ignore", over="ignore"):
-        apart = hi - lo
-        near = lo + np.log1p(0.5 * np.expm1(np.minimum(apart, 1.0)))
-        return np.where(apart < 1.0, near, np.logaddexp(lo, hi) - np.log(2.0))
+        apart = np.maximum(ceiling.soft_value - floor.soft_value, 0.0) / beta
+        step = np.log1p(0.5 * np.expm1(np.minimum(apart, 1.0)))
+        far = np.logaddexp(lo, hi) - np.log(2.0)
+        log_z = np.clip(np.where(apart < 1.0, lo + step, far), lo, hi)
+        soft_value = np.where(apart < 1.0, floor.soft_value + beta * step, beta * log_z)
+    return lo, hi, log_z, soft_value
+
+
+def _joined(
+    outcomes: Outcomes, listed: Reduced, log_z_missing: Floats, beta: Floats
+) -> tuple[Floats, Floats]:
+    """Return log Z and the soft value of listed mass times its Z plus missing mass times its Z."""
+    log_missing = np.asarray(outcomes.log_missing)[:, None]
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = log_z_missing - listed.log_z
+        step = np.log1p(np.exp(log_missing) * np.expm1(np.clip(apart, -1.0, 1.0)))
+        far = np.logaddexp(outcomes.log_listed[:, None] + listed.log_z, log_missing + log_z_missing)
+        near = np.abs(apart) < 1.0
+        return np.where(near, listed.log_z + step, far), np.where(
+            near, listed.soft_value + beta * step, beta * far
+        )

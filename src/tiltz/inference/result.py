@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 
-_LETTER = dict(zip(FLAGS, "EFS2MA", strict=True))
+_LETTER = dict(zip(FLAGS, "EFSTH2MA0", strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -45,8 +45,11 @@ class Estimate:
         beta log Z, in units of reward.
     ess : array, shape (n_prompts, n_betas)
         Kish effective sample size of the weights, in [0, n].
+    khat : array, shape (n_prompts, n_betas)
+        Tail index of the weights; NaN where it would mean nothing (few samples or few distinct ones, exact tables).
     kind : array of str, shape (n_prompts, n_betas)
-        What the interval promises: "exact", "certified", "calibrated", "approximate", "lower-only", or "point".
+        What the interval promises: "exact", "certified", "calibrated", "approximate", "pooled", "lower-only", or
+        "point".
     flags : array of tuple of str, shape (n_prompts, n_betas)
         Why the number may not be trusted.
     bias : array, shape (n_prompts, n_betas)
@@ -67,6 +70,7 @@ class Estimate:
     hi: Floats
     soft_value: Floats
     ess: Floats
+    khat: Floats
     kind: npt.NDArray[Any]
     flags: npt.NDArray[Any]
     bias: Floats
@@ -76,12 +80,23 @@ class Estimate:
     @property
     def overall(self) -> Overall:
         """Mean soft value of the population that the prompts are drawn from, per beta."""
-        return over_population(self.soft_value, self.beta * self.hi, self.kind, self.level)
+        # The point of a partial table is the middle of its bounds, not an estimate that is biased downward.
+        points = self.beta * self.lo if self.evidence == "partial" else self.soft_value
+        return over_population(
+            self.soft_value,
+            points,
+            self.beta * self.lo,
+            self.beta * self.hi,
+            kind=self.kind,
+            level=self.level,
+        )
 
     @property
     def overall_these(self) -> Overall:
         """Mean soft value of just these prompts, per beta."""
-        return over_these(self.soft_value, self.beta * self.lo, self.beta * self.hi, self.kind)
+        exact = self.evidence == "complete"
+        lower, upper = (self.soft_value if exact else self.beta * limit for limit in (self.lo, self.hi))
+        return over_these(self.soft_value, lower, upper, self.kind, sure=self.evidence != "sampled")
 
     def __float__(self) -> float:
         if self.log_z.size != 1:
@@ -102,8 +117,8 @@ class Estimate:
         Returns
         -------
         dict of str to list
-            ``prompt, step (where there are steps), beta, log_z, lo, hi, level, soft_value, n, ess, kind, flags,
-            bias``; prompts in order of first appearance, betas in the order given.
+            ``prompt, step (where there are steps), beta, log_z, lo, hi, level, soft_value, n, ess, khat, kind,
+            flags, bias``; prompts in order of first appearance, betas in the order given.
         """
         n_prompts, n_betas = self.log_z.shape
         columns: dict[str, Any] = {"prompt": np.repeat(self.prompt, n_betas)}
@@ -118,6 +133,7 @@ class Estimate:
         columns |= {
             "n": np.repeat(self.n, n_betas),
             "ess": self.ess.reshape(-1),
+            "khat": self.khat.reshape(-1),
             "kind": self.kind.reshape(-1),
         }
         columns |= {"flags": [list(flags) for flags in self.flags.reshape(-1)], "bias": self.bias.reshape(-1)}

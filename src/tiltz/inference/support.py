@@ -17,28 +17,35 @@ class Support:
 
     Attributes
     ----------
-    values : (float, float) or None
-        The two rewards that can occur.
+    values : tuple of float or None
+        All rewards that can occur, ascending.
     range : (float, float) or None
-        Lowest and highest reward that can occur, as declared.
+        Lowest and highest reward that can occur.
     known : {"declared", "seen", "no"}
-        On what ``values`` rests.
+        On what both rest.
     """
 
-    values: tuple[float, float] | None
+    values: tuple[float, ...] | None
     range: tuple[float, float] | None
     known: Literal["declared", "seen", "no"]
 
+    @property
+    def two_valued(self) -> bool:
+        """Whether at most two rewards can occur."""
+        return self.values is not None and len(self.values) <= 2
+
     def sentence(self) -> str:
         """Return what the intervals take for granted, and what to declare."""
-        if self.values is not None:
+        if self.values is not None and self.known == "seen":
             low, high = (number(value, 6) for value in self.values)
-            if self.known == "declared":
-                return f"declared: no reward other than {low} and {high} is possible"
             return (
                 f"assumed: no reward other than {low} and {high} is possible, as seen over the whole table; "
                 f"if you know it, declare reward_values=({low}, {high}) and the intervals are certified"
             )
+        if self.values is not None:
+            *others, last = (number(value, 6) for value in self.values)
+            listed = f"{', '.join(others)} and {last}" if others else last
+            return f"declared: no reward other than {listed} is possible"
         if self.range is not None:
             low, high = (number(value, 6) for value in self.range)
             return f"declared: every possible reward lies in [{low}, {high}]"
@@ -53,17 +60,23 @@ def support_of(
     reward_range: tuple[float, float] | None,
     reward_values: Sequence[float] | None,
 ) -> Support:
-    """Return what is known of the rewards; arguments of a call override what the table declares."""
-    override = reward_range is not None or reward_values is not None
-    declared_range = outcomes.reward_range if reward_range is None else checked_range(reward_range)
-    declared_values = outcomes.reward_values if reward_values is None else checked_values(reward_values)
-    if override:
+    """Return what is known of the rewards; arguments of a call override what the table declares.
+
+    What is declared comes first, since only that can be certified: two values that were merely seen count where
+    nothing is declared.
+    """
+    declared_range, declared_values = outcomes.reward_range, outcomes.reward_values
+    if reward_range is not None or reward_values is not None:
+        declared_range = None if reward_range is None else checked_range(reward_range)
+        declared_values = None if reward_values is None else checked_values(reward_values)
         check_declared(outcomes.reward, outcomes.groups, declared_range, declared_values)
     if declared_values is not None:
-        low, high = declared_values[0], declared_values[-1]
-        two = (low, high) if len(declared_values) <= 2 else None
-        return Support(values=two, range=(low, high), known="declared")
+        return Support(
+            values=declared_values, range=(declared_values[0], declared_values[-1]), known="declared"
+        )
+    if declared_range is not None:
+        return Support(values=None, range=declared_range, known="declared")
     if outcomes.facts.two_valued:
         low, high = outcomes.facts.values
-        return Support(values=(low, high), range=declared_range, known="seen")
-    return Support(values=None, range=declared_range, known="no")
+        return Support(values=(low, high), range=(low, high), known="seen")
+    return Support(values=None, range=None, known="no")

@@ -4,7 +4,8 @@ Groups are runs of consecutive rows, betas vary fastest over whole groups.
 
 Every quantity is a sum of terms of one sign in the log-ratio ``x = log(tilted / reference)``, so that a KL of 1e-16
 at a huge beta keeps its digits:  KL(tilted || reference) = E_ref[x e^x - e^x + 1],  KL(reference || tilted) =
-E_ref[e^x - 1 - x],  relative variance of the weights = E_ref[(e^x - 1)^2].
+E_ref[e^x - 1 - x],  relative variance of the weights = E_ref[(e^x - 1)^2]. Of importance weights the self-normalised
+ones are the reference in both divergences, so that these are never negative and vanish with the tilt.
 """
 
 from __future__ import annotations
@@ -48,6 +49,18 @@ class Columns:
     start: npt.NDArray[np.int64]
     normalised: bool
 
+    def select(self, groups: npt.NDArray[np.bool_]) -> Columns:
+        """Return the rows of some of the groups."""
+        size = np.diff(self.start)
+        rows = np.repeat(groups, size)
+        return Columns(
+            reward=self.reward[rows],
+            log_mass=self.log_mass[rows],
+            log_count=None if self.log_count is None else self.log_count[groups],
+            start=np.concatenate([[0], np.cumsum(size[groups])]),
+            normalised=self.normalised,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reduced:
@@ -55,11 +68,13 @@ class Reduced:
 
     log_z: Floats  # nats
     soft_value: Floats  # reward
-    relative_variance: Floats  # of the weights under the reference (samples: of the n weights, divisor n)
+    relative_sd: (
+        Floats  # of the weights under the reference over their mean (samples: of the n weights, divisor n)
+    )
     largest_share: Floats  # largest of the self-normalised weights
     mean_reward: Floats | None = None
-    kl: Floats | None = None  # mean_reward / beta - log_z
-    kl_reverse: Floats | None = None  # log_z - E_ref[reward] / beta
+    kl: Floats | None = None  # of the tilted from the (self-normalised) reference, nats
+    kl_reverse: Floats | None = None  # of the reference from the tilted, nats
 
 
 Progress = Callable[[float], None]
@@ -84,7 +99,7 @@ def reduce_groups(
     """
     n_groups = len(columns.start) - 1
     beta = np.broadcast_to(beta, (n_groups, beta.shape[1]))
-    names = ["log_z", "soft_value", "relative_variance", "largest_share"]
+    names = ["log_z", "soft_value", "relative_sd", "largest_share"]
     names += ["mean_reward", "kl", "kl_reverse"] if moments else []
     out = {name: np.empty(beta.shape) for name in names}
     with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
@@ -144,8 +159,9 @@ def _blocks(columns: Columns, beta: Floats) -> Iterator[tuple[slice, Columns, Fl
 class _Tilt:
     """The tilted distributions of one block, as arrays of shape (n_betas, rows or groups).
 
-    Two centres are in use. Where no reward lies more than one beta above the mean, the mean is subtracted and
-    log Z is a log1p: exact to the last digit for large beta. Elsewhere the largest score is subtracted.
+    Two centres are in use. Where no reward lies more than one beta above the mean and most of the mass is possible,
+    the mean is subtracted and log Z is a log1p: exact to the last digit for large beta. Elsewhere the largest score
+    is subtracted.
     """
 
     def __init__(self, block: Columns, beta: Floats) -> None:
@@ -161,9 +177,11 @@ class _Tilt:
         self.centre = np.broadcast_to(highest, self.beta.shape)
         small = np.False_
         if block.normalised:
-            below = np.where(self.possible, self.mass * (self.reward - self._rows(highest)), 0.0)
-            mean = highest + self._sum(below) / self._sum(self.mass)
-            small = (highest - mean <= self.beta) & (self._sum(self.occurs & ~self.possible) == 0)
+            allowed = np.where(self.possible, self.mass, 0.0)
+            below = allowed * (self.reward - self._rows(highest))
+            total = self._sum(allowed)
+            mean = highest + self._sum(below) / np.where(total > 0, total, 1.0)
+            small = (highest - mean <= self.beta) & (total > 0.5)
             self.centre = np.where(small, mean, highest)
         gain = (self.reward - self._rows(self.centre)) / self._rows(self.beta)
         self.gain = np.where(self.possible, gain, -np.inf)
@@ -183,15 +201,19 @@ class _Tilt:
     def largest_share(self) -> Floats:
         return self._max(self.tilted)
 
-    def relative_variance(self) -> Floats:
-        if self.block.log_count is None:
+    def relative_sd(self) -> Floats:
+        if self.block.normalised or self.block.log_count is None:
             mass, x = self.mass, self.x
         else:
             log_count = self._rows(self.block.log_count)
             mass, x = np.exp(-log_count), self.log_tilted + log_count
-        near = mass * np.expm1(np.minimum(x, 1.0)) ** 2
+        near = np.expm1(np.minimum(x, 1.0))
+        # In units of the largest deviation, whose square may be too small for a float.
+        unit = np.minimum(self._max(np.abs(near)), 1.0)
+        unit = np.where(unit > 0, unit, 1.0)
+        close = mass * (near / self._rows(unit)) ** 2
         far = np.exp(self.log_tilted + x) - 2 * self.tilted + mass
-        total = self._sum(np.where(x < 1.0, near, far))
+        total = unit * np.sqrt(self._sum(np.where(x < 1.0, close, far / self._rows(unit) ** 2)))
         return np.where(self.none_possible, np.inf, total)
 
     def mean_reward(self) -> Floats:
@@ -199,27 +221,36 @@ class _Tilt:
         return np.where(self.none_possible, np.nan, self.centre + self._sum(offset) / self._sum(self.tilted))
 
     def kl(self) -> Floats:
-        gain = np.where(self.tilted > 0, self.tilted * self.x, 0.0)
-        if self.block.normalised:
-            near = self.mass * _x_exp_minus_expm1(np.clip(self.x, -1.0, 1.0))
-            gain = np.where(np.abs(self.x) < 1.0, near, gain - self.tilted + self.mass)
+        mass, x = self._normalised()
+        gain = np.where(self.tilted > 0, self.tilted * x, 0.0) - self.tilted + mass
+        near = mass * _x_exp_minus_expm1(np.clip(x, -1.0, 1.0))
+        gain = np.where(np.abs(x) < 1.0, near, gain)
         return np.where(self.none_possible, np.nan, self._sum(gain))
 
     def kl_reverse(self) -> Floats:
         # A mass too small for a float times infinity is infinity here, not NaN.
-        loss = np.where(self.occurs, np.where(self.x == -np.inf, np.inf, -self.mass * self.x), 0.0)
+        mass, x = self._normalised()
+        loss = np.where(self.occurs, np.where(x == -np.inf, np.inf, -mass * x), 0.0) + self.tilted - mass
+        near = mass * _expm1_minus_x(np.clip(x, -1.0, 1.0))
+        loss = np.where(np.abs(x) < 1.0, near, loss)
+        return np.where(self.none_possible, np.nan, self._sum(loss))
+
+    def _normalised(self) -> tuple[Floats, Floats]:
+        """Return masses that sum to 1 and log(tilted / reference) with respect to them."""
         if self.block.normalised:
-            near = self.mass * _expm1_minus_x(np.clip(self.x, -1.0, 1.0))
-            loss = np.where(np.abs(self.x) < 1.0, near, loss + self.tilted - self.mass)
-        return np.where(self.none_possible, np.nan, self._sum(loss) / self._sum(self.mass))
+            return self.mass, self.x
+        log_total = self._rows(self._log_sum(self.block.log_mass))
+        return np.exp(self.block.log_mass - log_total), self.x + log_total
 
     def _log1p_total(self) -> Floats:
         """Log of the total weight, where no weight is far above the mean one."""
-        return np.log1p(self._sum(self.mass * np.expm1(np.where(self.possible, self.gain, 0.0))))
+        return np.log1p(self._sum(self.mass * np.expm1(self.gain)))
 
     def _log_total(self) -> Floats:
         """Log of the total weight, for weights of any size."""
-        score = self.block.log_mass + self.gain
+        return self._log_sum(self.block.log_mass + self.gain)
+
+    def _log_sum(self, score: Floats) -> Floats:
         top = self._max(score)
         top = np.where(np.isfinite(top), top, 0.0)
         return top + np.log(self._sum(np.exp(score - self._rows(top))))

@@ -10,10 +10,11 @@ import numpy as np
 from tiltz.errors import InputError, LayoutError
 from tiltz.files import identifier
 from tiltz.rollouts.layouts import Draws
-from tiltz.rollouts.numbers import as_number
+from tiltz.rollouts.numbers import as_number, is_numeric
 from tiltz.rollouts.rows import Rows
 from tiltz.rollouts.wording import count, steps_in_words
 
+_TILTED = ("beta", "weight")
 ROUNDING = 1e-6
 """A log-probability this far above 0 is rounding; beyond it the file is refused."""
 
@@ -34,10 +35,13 @@ def who_drew(draws: Draws, rows: Rows, drawn_from: Literal["reference", "policy"
     Raises
     ------
     LayoutError
-        If the rows were not drawn from the reference and a log-probability is missing or not legal.
+        If the rows were not drawn from the reference and a log-probability is missing or not legal, or if they
+        were resampled from a tilted policy and nothing is said about them.
     """
     if drawn_from not in (None, "reference", "policy"):
         raise InputError(f"drawn_from must be 'reference' or 'policy'; found {drawn_from!r}.")
+    if drawn_from is None:
+        _refuse_tilted(draws)
     present = [word for word in ("log_proposal", "log_policy") if has_values(draws, word)]
     if drawn_from == "policy":
         present = [word for word in present if word == "log_policy"] or present
@@ -48,6 +52,25 @@ def who_drew(draws: Draws, rows: Rows, drawn_from: Literal["reference", "policy"
     if drawn_from == "policy":
         raise LayoutError(_no_policy(draws))
     return _unweighted(draws, rows)
+
+
+def _refuse_tilted(draws: Draws) -> None:
+    """Refuse the rows that ``tiltz sample`` wrote, told by its columns: a beta and a probability."""
+    if not all(is_numeric(draws.table.columns.get(name, "")) for name in _TILTED):
+        return
+    row = draws.table.first(
+        "SELECT bool_and(coalesce(beta > 0 AND weight BETWEEN 0 AND 1, false)), min(beta), max(beta) "
+        f"FROM {draws.table.relation}"
+    )
+    if row and row[0]:
+        betas = f"beta {row[1]:g}" if row[1] == row[2] else f"betas from {row[1]:g} to {row[2]:g}"
+        raise LayoutError(
+            "Z is estimated from draws of the reference or of a policy with known log-probabilities; the rows of "
+            f"{draws.table.files[0]!r} were resampled from the tilted policy at {betas} (tiltz sample adds the "
+            "columns beta and weight), where good rewards are too frequent. Read the rollouts that they were drawn "
+            "from; or, if beta and weight mean something else, say who drew the rows with --drawn-from reference "
+            "(Python: drawn_from='reference')."
+        )
 
 
 def has_values(draws: Draws, word: str) -> bool:

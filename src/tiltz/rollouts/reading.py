@@ -9,14 +9,14 @@ from typing import Literal
 import numpy as np
 
 from tiltz.files import expand, open_table
-from tiltz.files.names import PathLike
+from tiltz.files.names import PathLike, each_once
 from tiltz.outcomes import Outcomes
 from tiltz.rollouts import trl_run
 from tiltz.rollouts.drawn import has_values, who_drew
 from tiltz.rollouts.layouts import Draws, recognise
 from tiltz.rollouts.numbers import as_number
 from tiltz.rollouts.provenance import agreed_metadata
-from tiltz.rollouts.rewards import named_weights, reward_weights, summed_rewards
+from tiltz.rollouts.rewards import declared, named_weights, reward_weights, summed_rewards
 from tiltz.rollouts.rows import Rows, rows_of
 from tiltz.rollouts.source import Rollouts
 from tiltz.rollouts.steps import choose_step
@@ -48,7 +48,8 @@ def read(
         The training step to read, or all steps, each with its own groups. Needed where there are several.
     drawn_from : {"reference", "policy"}, optional
         Who drew the rows. Left out: the proposal where ``log_proposal`` is there, else the policy where
-        ``log_policy`` is, else the reference; for logs of a trainer, the policy of the step.
+        ``log_policy`` is, else the reference; for logs of a trainer, the policy of the step. What ``tiltz
+        sample`` drew from a tilted policy is read only where this is given.
     reward_range : (float, float), optional
         Declares the lowest and highest reward that any outcome can have.
     reward_values : sequence of float, optional
@@ -84,6 +85,7 @@ def read(
     weights = reward_weights(draws, named, settings.get("reward_weights") or ())
     rows, usual, notes = _used_rows(draws, settings, step)
     rewards, abstentions = summed_rewards(draws, rows, weights)
+    within, among = declared(rows, rewards, reward_range, reward_values)
     drawn = who_drew(draws, rows, drawn_from)
     notes = [drawn.note, *notes, *abstentions, *_truncated(draws, rows)]
     if draws.layout.name == "trl":
@@ -107,8 +109,8 @@ def read(
         log_proposal=drawn.log_proposal,
         drawn_from=drawn.name,
         stopping="adaptive" if metadata.get("stopping") == "adaptive" else "fixed",
-        reward_range=reward_range,
-        reward_values=reward_values,
+        reward_range=within,
+        reward_values=among,
         source=source,
     )
 
@@ -118,7 +120,7 @@ def _files(path: PathLike | Sequence[PathLike]) -> tuple[str, ...]:
     if isinstance(path, str | os.PathLike):
         inside = os.path.join(os.path.expanduser(os.fspath(path)), "completions")
         return expand(inside if os.path.isdir(inside) else path)
-    return tuple(dict.fromkeys(file for one in path for file in _files(one))) or expand(path)
+    return each_once(file for one in path for file in _files(one)) or expand(path)
 
 
 def _used_rows(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tiltz.checks import checked_range, checked_values
 from tiltz.errors import InputError, LayoutError
 from tiltz.files import identifier
 from tiltz.files.table import POSITION
@@ -25,6 +26,8 @@ _NEVER_REWARDS = {
     "log_ref",
     "log_proposal",
     "log_policy",
+    "beta",
+    "weight",
 }
 
 
@@ -143,6 +146,44 @@ def summed_rewards(draws: Draws, rows: Rows, weights: Mapping[str, float]) -> tu
     ]
 
 
+def declared(
+    rows: Rows,
+    rewards: np.ndarray,
+    reward_range: Sequence[float] | None,
+    reward_values: Sequence[float] | None,
+) -> tuple[tuple[float, float] | None, tuple[float, ...] | None]:
+    """Return what is declared about all rewards, in order.
+
+    Raises
+    ------
+    InputError
+        If a declaration is not legal.
+    LayoutError
+        If a row contradicts it.
+    """
+    within = None if reward_range is None else checked_range(reward_range)
+    among = None if reward_values is None else checked_values(reward_values)
+    if within is not None:
+        outside = (rewards < within[0]) | (rewards > within[1])
+        _refuse_undeclared(
+            rows, rewards, outside, f"lie in the declared reward_range [{within[0]:g}, {within[1]:g}]"
+        )
+    if among is not None:
+        _refuse_undeclared(
+            rows, rewards, ~np.isin(rewards, among), f"be one of the declared reward_values {among}"
+        )
+    return within, among
+
+
+def _refuse_undeclared(rows: Rows, rewards: np.ndarray, bad: np.ndarray, rule: str) -> None:
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise LayoutError(
+            f"every reward must {rule}; found {rewards[i]:g} in {rows.where(i)} "
+            f"({count(int(bad.sum()), 'such row')}). Declare what is possible, or remove those rows."
+        )
+
+
 def _component(draws: Draws, rows: Rows, name: str) -> np.ndarray:
     column, type_ = identifier(name), draws.table.columns[name]
     number = as_number(column, type_)
@@ -169,8 +210,10 @@ def _not_json_null(draws: Draws, column: str) -> np.ndarray:
 
 
 def _text_reward(draws: Draws, rows: Rows, name: str, i: int, n_bad: int) -> str:
+    column = identifier(name)
+    text = f"({column} ->> '$')" if draws.table.columns[name] == "JSON" else column
     row = draws.table.first(
-        f"SELECT {identifier(name)} FROM {draws.table.relation} WHERE {POSITION} = {int(rows.position[i])}"
+        f"SELECT {text} FROM {draws.table.relation} WHERE {POSITION} = {int(rows.position[i])}"
     )
     found = shortened(row[0] if row else None)
     return (

@@ -14,8 +14,8 @@ from tiltz.errors import LayoutError
 from tiltz.files import Table, identifier
 from tiltz.files.table import FILE, POSITION, ROW
 from tiltz.rollouts.layouts.layout import Draws
-from tiltz.rollouts.numbers import as_number, is_text, is_whole
-from tiltz.rollouts.wording import shortened
+from tiltz.rollouts.numbers import as_whole, is_text, is_whole
+from tiltz.rollouts.wording import count, shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,9 @@ class Rows:
 
     def groups(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the group of each row (step and prompt, numbered by first appearance) and the sizes."""
-        key = self.code if self.step is None else self.step * len(self.labels) + self.code
+        key = self.code
+        if self.step is not None:
+            key = np.unique(self.step, return_inverse=True)[1] * len(self.labels) + key
         _, first, inverse, sizes = np.unique(key, return_index=True, return_inverse=True, return_counts=True)
         order = np.argsort(first)
         rank = np.empty_like(order)
@@ -148,7 +150,7 @@ def _refuse_two_texts(draws: Draws) -> None:
         return
     table, label, text = draws.table, draws.column("prompt_id"), draws.column("prompt")
     hashed = (
-        f"hash(CAST(to_json({text}) AS VARCHAR))" if table.columns["prompt"] != "VARCHAR" else f"hash({text})"
+        f"hash(CAST(to_json({text}) AS VARCHAR))" if table.columns[draws.names["prompt"]] != "VARCHAR" else f"hash({text})"
     )
     row = table.first(
         f"SELECT CAST(any_value({label}) AS VARCHAR), arg_min({FILE}, {POSITION}), arg_min({ROW}, "
@@ -218,26 +220,30 @@ def _steps(draws: Draws, found: Mapping[str, np.ndarray]) -> np.ndarray | None:
     if "step" not in draws.names:
         return _steps_from_names(draws.table, found["file"]) if draws.layout.moving else None
     name = draws.names["step"]
-    number = as_number(identifier(name), draws.table.columns[name])
-    if number is None:
-        raise LayoutError(
-            f"the column {name!r} must hold whole numbers; found type {draws.table.columns[name]}."
-        )
-    step = np.ma.filled(draws.fetch(step=number)["step"].astype(np.float64), np.nan)
-    bad = ~(np.isfinite(step) & (step == np.floor(step)))
+    column, type_ = identifier(name), draws.table.columns[name]
+    whole = as_whole(column, type_)
+    if whole is None:
+        raise LayoutError(f"the column {name!r} must hold whole numbers; found type {type_}.")
+    step = draws.fetch(step=whole)["step"]
+    bad = np.ma.getmaskarray(step)
     if bad.any():
         i = int(np.argmax(bad))
-        raise LayoutError(
-            "every step must be a whole number; found none in "
-            f"{draws.table.place(found['file'][i], found['row'][i])}, "
-            f"column {name!r} ({np.count_nonzero(bad)} such rows)."
+        position = int(found["position"][i])
+        row = draws.table.first(
+            f"SELECT CAST({column} AS VARCHAR) FROM {draws.table.relation} WHERE {POSITION} = {position}"
         )
-    return step.astype(np.int64)
+        value = "null" if row is None or row[0] is None else shortened(row[0])
+        raise LayoutError(
+            f"every step must be a whole number of at most 64 bits (as a float, at most 2**53); found {value} "
+            f"in {draws.table.place(found['file'][i], found['row'][i])}, column {name!r} "
+            f"({count(int(bad.sum()), 'such row')}). Write the steps as integers."
+        )
+    return np.ma.getdata(step).astype(np.int64)
 
 
 def _steps_from_names(table: Table, file: np.ndarray) -> np.ndarray | None:
     """Return the numbers that the files are named by, if all are."""
     stems = [os.path.basename(name).split(".")[0] for name in table.files]
-    if not all(stem.isdecimal() and stem.isascii() for stem in stems):
+    if not all(stem.isdecimal() and stem.isascii() and int(stem) < 2**63 for stem in stems):
         return None
     return np.array([int(stem) for stem in stems], dtype=np.int64)[file]

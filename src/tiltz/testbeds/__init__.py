@@ -1,5 +1,31 @@
-"""Finite worlds whose log Z is known exactly, for tests and for users."""
+"""Finite worlds and populations of prompts whose log Z is known exactly, for tests and for users."""
 
+from tiltz.testbeds.populations import (
+    Cell,
+    Draw,
+    LawPopulation,
+    NormalPopulation,
+    Population,
+    Problem,
+    RatePopulation,
+    cells,
+    mixed_problem,
+)
 from tiltz.testbeds.sums import DEMO_FILE, Sums, demo_rollouts, sums, write_demo
 
-__all__ = ["DEMO_FILE", "Sums", "demo_rollouts", "sums", "write_demo"]
+__all__ = [
+    "DEMO_FILE",
+    "Cell",
+    "Draw",
+    "LawPopulation",
+    "NormalPopulation",
+    "Population",
+    "Problem",
+    "RatePopulation",
+    "Sums",
+    "cells",
+    "demo_rollouts",
+    "mixed_problem",
+    "sums",
+    "write_demo",
+]

@@ -13,6 +13,9 @@ from tiltz.rollouts.wording import some_of
 
 _PROMPTS = ("prompt", "messages", "problem", "question", "input")
 _NUMBERED = re.compile(r"(response|eval)_(0|[1-9][0-9]*)")
+_MADE = {"completion", "reward", "draw"}
+# A colon keeps these apart from the columns of files.
+_PLACE, _ONE = '"tiltz:place"', '"tiltz:one"'
 
 
 def is_apo(table: Table) -> bool:
@@ -28,19 +31,24 @@ def flatten(table: Table) -> Table:
     listed = ", ".join(
         f"{{completion: response_{i}, reward: CAST(eval_{i} AS {type_}), draw: {i}}}" for i in indices
     )
-    kept = {c: identifier(c) for c in table.columns if not _NUMBERED.fullmatch(c)}
-    kept |= _prompt(table)
-    for clash in {"completion", "reward", "draw"} & set(kept):
-        del kept[clash]
-    others = "".join(f", {expression} AS {identifier(name)}" for name, expression in kept.items())
+    prompt = _prompt(table)
+    kept = {
+        name: identifier(name)
+        for name in table.columns
+        if not _NUMBERED.fullmatch(name) and name.lower() not in _MADE | set(prompt)
+    }
+    others = "".join(
+        f", {expression} AS {identifier(name)}" for name, expression in (kept | prompt).items()
+    )
     inner = (
-        f"SELECT {FILE}, {ROW}, {POSITION} AS place{others}, unnest([{listed}]) AS one FROM {table.relation}"
+        f"SELECT {FILE}, {ROW}, {POSITION} AS {_PLACE}{others}, unnest([{listed}]) AS {_ONE} "
+        f"FROM {table.relation}"
     )
     return table.derive(
         "responses",
-        f"SELECT row_number() OVER (ORDER BY place, one.draw) - 1 AS {POSITION}, * EXCLUDE (place, one), "
-        f"one.completion AS completion, one.reward AS reward, one.draw AS draw FROM ({inner}) "
-        "WHERE one.completion IS NOT NULL OR one.reward IS NOT NULL",
+        f"SELECT row_number() OVER (ORDER BY {_PLACE}, {_ONE}.draw) - 1 AS {POSITION}, "
+        f"* EXCLUDE ({_PLACE}, {_ONE}), {_ONE}.completion AS completion, {_ONE}.reward AS reward, "
+        f"{_ONE}.draw AS draw FROM ({inner}) WHERE {_ONE}.completion IS NOT NULL OR {_ONE}.reward IS NOT NULL",
     )
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from tiltz.errors import LayoutError
 from tiltz.files import Table, identifier, literal
-from tiltz.files.table import FILE, POSITION, ROW
+from tiltz.files.table import FILE, POSITION, ROW, twins
 from tiltz.rollouts.layouts.layout import Layout
 
 _NAMES = {"reference_logprob": "log_ref"}
+_MADE = {"prompt", "draw"}
+# A colon keeps these apart from the columns of files.
+_PLACE, _ONE, _DRAW = '"tiltz:place"', '"tiltz:one"', '"tiltz:draw"'
 
 
 def is_nemo_rl(table: Table) -> bool:
@@ -19,22 +22,20 @@ def flatten(table: Table) -> Table:
     """Return one row per completion, with the common columns and ``draw``, its number."""
     fields = _fields(table)
     _refuse_empty(table)
-    names = {_NAMES.get(name, name): f"one[{literal(name)}]" for name in fields}
-    kept = {
-        c: identifier(c)
-        for c in table.columns
-        if c not in ("context", "completions", "prompt", "draw", *names)
+    names = {
+        _NAMES.get(name, name): f"{_ONE}[{literal(name)}]" for name in fields if name.lower() not in _MADE
     }
-    others = "".join(f", {expression} AS {identifier(name)}" for name, expression in kept.items())
+    taken = {"context", "completions", *_MADE, *(name.lower() for name in names)}
+    kept = "".join(f", {identifier(name)}" for name in table.columns if name.lower() not in taken)
     inner = (
-        f"SELECT {FILE}, {ROW}, {POSITION} AS place{others}, context AS prompt, unnest(completions) AS one, "
-        f"generate_subscripts(completions, 1) - 1 AS draw FROM {table.relation}"
+        f"SELECT {FILE}, {ROW}, {POSITION} AS {_PLACE}{kept}, context AS prompt, unnest(completions) AS {_ONE}, "
+        f"generate_subscripts(completions, 1) - 1 AS {_DRAW} FROM {table.relation}"
     )
     columns = ", ".join(f"{expression} AS {identifier(name)}" for name, expression in names.items())
     return table.derive(
         "completions",
-        f"SELECT row_number() OVER (ORDER BY place, draw) - 1 AS {POSITION}, * EXCLUDE (place, one), "
-        f"{columns} FROM ({inner})",
+        f"SELECT row_number() OVER (ORDER BY {_PLACE}, {_DRAW}) - 1 AS {POSITION}, "
+        f"* EXCLUDE ({_PLACE}, {_ONE}, {_DRAW}), {_DRAW} AS draw, {columns} FROM ({inner})",
     )
 
 
@@ -46,7 +47,14 @@ def _fields(table: Table) -> list[str]:
     if "reward" not in fields:
         raise LayoutError(
             f"the column completions must hold lists of objects with completion and reward; found type "
-            f"{str(type_)[:80]} in {table.files[0]!r}."
+            f"{str(type_)[:80]} in {table.files[0]!r} (objects stay JSON where their keys are alike up to upper "
+            "and lower case, empty or very many)."
+        )
+    pair = twins([_NAMES.get(name, name) for name in fields])
+    if pair:
+        raise LayoutError(
+            f"each completion must have one {pair[0]}; the completions in {table.files[0]!r} have two fields "
+            f"for it ({', '.join(name for name in fields if _NAMES.get(name, name) in pair)}). Remove one."
         )
     return fields
 

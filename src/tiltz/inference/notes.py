@@ -1,0 +1,94 @@
+"""Sentences of a summary: what was taken for granted, and what would help where there is no upper limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from tiltz.inference.cells import Cells
+from tiltz.inference.request import Request
+from tiltz.inference.sampled import FEW, HEAVY, THIN, spread_in_nats
+from tiltz.outcomes import Outcomes
+from tiltz.text import count, number
+
+Floats = npt.NDArray[np.float64]
+
+_AT_MOST = 3  # betas for which help is spelt out
+
+
+def notes_of(outcomes: Outcomes, betas: Floats, cells: Cells, request: Request) -> tuple[str, ...]:
+    """Return what a summary must say beside its numbers."""
+    if outcomes.evidence == "complete":
+        return ()
+    if outcomes.evidence == "partial":
+        return tuple(_partial_notes(outcomes, request))
+    return (*_sampled_notes(outcomes, request), *_help(outcomes, betas, cells, request))
+
+
+def _partial_notes(outcomes: Outcomes, request: Request) -> Iterator[str]:
+    if outcomes.remainder is None:
+        yield "bounds: listed mass, plus missing mass times the declared reward range"
+        return
+    yield "limits: listed mass, plus missing mass times what draws from it show of its Z"
+    yield request.support.sentence()
+
+
+def _sampled_notes(outcomes: Outcomes, request: Request) -> Iterator[str]:
+    yield f"{count(len(outcomes), 'row')} drawn from the {outcomes.drawn_from}"
+    if outcomes.weighted:
+        yield "importance weights exp(log_ref - log_proposal)"
+    if request.interval is not None:
+        yield request.support.sentence()
+    if outcomes.facts.equal_groups_missing and request.support.two_valued:
+        yield (
+            "no group has all rewards equal, which chance does not explain: such groups were probably filtered out "
+            "before the file was written, and Z is then biased"
+        )
+    if outcomes.stopping == "adaptive":
+        yield "the number of samples depended on the rewards: only betting limits hold then, others are approximate"
+    if request.simultaneous:
+        yield "the limits of a prompt hold for all its betas together"
+
+
+def _help(outcomes: Outcomes, betas: Floats, cells: Cells, request: Request) -> Iterator[str]:
+    """Say, for betas at which prompts lack an upper limit, how many samples or which beta would give them one."""
+    open_ended = cells.kind == "lower-only"
+    if request.interval != "auto" or not np.any(open_ended):
+        return
+    if request.support.range is None:
+        yield "an upper limit needs the largest possible reward, or samples that look harmless at this beta"
+    if outcomes.stopping == "adaptive" or request.simultaneous:
+        return
+    spread = spread_in_nats(outcomes, betas[None, :])
+    n = outcomes.n[:, None].astype(np.float64)
+    equal = np.broadcast_to(spread == 0, open_ended.shape)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        n_wanted = np.where(cells.khat >= HEAVY, np.inf, np.ceil(np.maximum(FEW, THIN * np.exp(spread**2))))
+        thin = spread / np.sqrt(np.log(np.where(n >= FEW, n / THIN, np.nan)))
+        beta_wanted = betas * np.fmax(np.fmax(thin, cells.khat / HEAVY), 1.0)
+    lacking = np.flatnonzero(np.any(open_ended, axis=0))
+    for j in lacking[:_AT_MOST]:
+        some = open_ended[:, j] & ~equal[:, j]
+        parts = [f"{count(int(open_ended[:, j].sum()), 'prompt')} of {len(n):,} without an upper limit"]
+        if np.any(some):
+            parts += [_wanted(n_wanted[some, j], beta_wanted[some, j])]
+        yield f"beta {number(float(betas[j]))}: {'; '.join(part for part in parts if part)}"
+    if len(lacking) > _AT_MOST:
+        yield f"and so at {count(len(lacking) - _AT_MOST, 'more beta')}"
+
+
+def _wanted(n_wanted: Floats, beta_wanted: Floats) -> str:
+    """Return how many samples, or which beta, half of the prompts would need."""
+    n, beta = (
+        float(np.median(n_wanted)),
+        float(np.nanmedian(beta_wanted)) if np.any(beta_wanted > 0) else np.nan,
+    )
+    samples = f"about {n:,.0f} samples" if n < 1e9 else ""
+    lowest = f"a beta of at least {number(beta, 2)}" if np.isfinite(beta) else ""
+    return (
+        f"half of them would get one from {' or '.join(filter(None, (samples, lowest)))}"
+        if samples or lowest
+        else ""
+    )
