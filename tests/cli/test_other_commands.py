@@ -6,6 +6,7 @@ import pytest
 
 import tiltz as library
 from tiltz.files import write_columns
+from tiltz.text import width_of
 
 
 def test_version(tiltz):
@@ -116,7 +117,7 @@ def test_a_bound_on_kl_is_said_only_where_it_holds(tiltz, rollouts, tmp_path):
     [
         (["sample", "rollouts.jsonl", "--beta", ".1", "--beta", ".2", "-o", "t.csv"], "one beta; found 2"),
         (["sample", "rollouts.jsonl", "--beta", ".1:1:3", "-o", "t.csv"], "one beta; found 3"),
-        (["sample", "rollouts.jsonl", "--beta", "1", "-o", "t.csv", "-n", "100000000000"], "3 prompts x 100,000,000,000"),
+        (["sample", "rollouts.jsonl", "--beta", "1", "-o", "t.csv", "-n", "10000000000"], "3 prompts x 10,000,000,000"),
         (["sample", "rollouts.jsonl", "--beta", "1", "-o", "t.arrow"], "must end in .parquet, .jsonl or .csv"),
         (["demo", "--beta", "0.1:1:3"], "one beta; found 3"),
         (["demo", "--beta", "0.1", "--beta", "0.2"], "one beta; found 2"),
@@ -146,3 +147,38 @@ def test_sample_json(tiltz, rollouts):
     result = tiltz("sample", rollouts, "--beta", 0.2, "-n", 5, "-o", "t.parquet", "--json").json()
     assert [row["n_drawn"] for row in result["rows"]] == [5, 5, 5]
     assert result["rows"][2]["kl"] == 0.0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["estimate", "--beta", "0.0005", "--step", "all"],
+        ["sweep", "--betas", "0.0005:1:3", "--step", "all"],
+        ["sample", "--beta", "0.0005", "--step", "all", "-o", "t.jsonl"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_hostile_names_stay_within_80_columns(tiltz, tmp_path, words):
+    wide, reward = "\u6f22\u5b57\N{GRINNING FACE}" * 60, "\u5956" * 50 + "\x1b[31m"
+    chat = [{"role": "system", "content": "Be brief. " * 30}, {"role": "user", "content": wide}]
+    labels = [
+        json.dumps(chat),
+        wide + "1",
+        wide + "2",
+        "x" * 1000,
+        "e\u0301" * 200,
+        "\x1b[2J\x07",
+        "\u202eleft",
+    ]
+    rows = [
+        {"prompt": label, "step": 100_000 + i % 2, reward: float(i % 3 == 0)}
+        for label in labels
+        for i in range(8)
+    ]
+    (tmp_path / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = tiltz(words[0], "r.jsonl", "--reward", reward, *words[1:])
+    lines = done.out.splitlines()
+    assert max(map(width_of, lines)) <= 80
+    assert all(line.isprintable() for line in lines)
+    if words[0] != "sweep":
+        assert sum(f" {step} " in line for line in lines for step in (100_000, 100_001)) >= 14

@@ -370,8 +370,12 @@ def test_limits_of_the_mean_over_prompts_come_from_their_spread():
     above, below = (tiltz.tilt(table, beta * math.exp(h)).kl.mean() for h in (1e-4, -1e-4))
     slope = (below - above) / 2e-4
     error = tiltz.tilt(table, beta).kl.std(ddof=1) / math.sqrt(12) / slope
-    assert math.log(choice.hi[0] / beta) == precisely(Z95 * error, rel=1e-6)
     assert math.log(beta / choice.lo[0]) == precisely(Z95 * error, rel=1e-6)
+    # The other side is widened by twice what the two halves of the draws lack in KL.
+    halves = [tiltz.tilt(sampled(rewards[:, odd::2]), beta).kl.mean() for odd in (0, 1)]
+    lacking = tiltz.tilt(table, beta).kl.mean() - np.mean(halves)
+    assert lacking > 0
+    assert math.log(choice.hi[0] / beta) == precisely(Z95 * error + 2 * lacking / slope, rel=1e-6)
 
 
 def test_draws_that_agree_over_prompts_are_not_certainty():
