@@ -81,6 +81,11 @@ endif
 golden: $(VENV)/.dev ## write the golden files anew, to be reviewed as a diff
 	$(BIN)/python -m pytest -n $(WORKERS) --regenerate-golden tests
 
+.PHONY: coverage
+coverage: $(VENV)/.dev ## write docs/coverage.md anew (some minutes)
+	@mkdir -p build
+	$(BIN)/python -m tests.statistical.coverage > build/coverage.md && mv build/coverage.md docs/coverage.md
+
 .PHONY: format
 format: $(VENV)/.dev ## format and mend what can be mended automatically
 	$(BIN)/ruff check --fix $(CHECKED)

@@ -182,3 +182,18 @@ def test_hostile_names_stay_within_80_columns(tiltz, tmp_path, words):
     assert all(line.isprintable() for line in lines)
     if words[0] != "sweep":
         assert sum(f" {step} " in line for line in lines for step in (100_000, 100_001)) >= 14
+
+
+def test_smallest_betas_in_words(tiltz, tmp_path):
+    (tmp_path / "r.csv").write_text(
+        "prompt,reward\n" + "a,0\na,1\n" * 8 + "b,0\nb,1\n" * 8 + "c,0.5\nc,0.7\n"
+    )
+
+    def says(*words):
+        out = " ".join(tiltz("sweep", "r.csv", "--betas", 1, *words).out.split())
+        return out.partition("smallest beta that the rows support ")[2].partition("): ")[2]
+
+    assert says("--reward-range", "0:1").count("for half") == 1
+    assert says() == "none for 3 prompts"
+    assert says("--prompt", "a") == "none"
+    assert float(says("--prompt", "a", "--reward-range", "0:1")) > 0

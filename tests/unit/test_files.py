@@ -216,12 +216,17 @@ def test_halves_of_characters_stay_apart(tmp_path):
     assert rows_of(tmp_path / "y.parquet") == [(text, ["\\ud800"]) for text in expected]
 
 
-def test_many_lines_with_literals_of_python_are_read(tmp_path, monkeypatch):
+def test_literals_of_python_are_never_written(tmp_path, monkeypatch):
     monkeypatch.setattr(jsonl_module, "_REPAIRED_AT_ONCE", 3)
-    path = tmp_path / "x.jsonl"
-    path.write_text("".join(f'{{"i": {i}, "x": {"NaN" if i % 3 else i}}}\n' for i in range(20)))
-    found = np.array(rows_of(path), float)
-    np.testing.assert_array_equal(found, [[i, np.nan if i % 3 else i] for i in range(20)])
+    path, out = tmp_path / "x.jsonl", tmp_path / "out.jsonl"
+    mixed = ["NaN", '"a"', '["b", -Infinity]', '{"c": Infinity}', "null"]
+    path.write_text("".join(f'{{"i": {i}, "x": NaN, "m": {mixed[i % 5]}}}\n' for i in range(20)))
+    table = open_table([str(path)])
+    assert table.columns == {"i": "BIGINT", "x": "DOUBLE", "m": "JSON"}
+    write_rows(table, np.arange(20), out)
+    lines = [json.loads(line, parse_constant=pytest.fail) for line in out.read_text().splitlines()]
+    expected = ["nan", "a", ["b", "-inf"], {"c": "inf"}, None]
+    assert lines == [{"i": i, "x": "nan", "m": expected[i % 5]} for i in range(20)]
 
 
 def test_a_file_is_read_once_under_whatever_names(tmp_path, monkeypatch):
@@ -297,7 +302,7 @@ def bad(tmp_path: Path, name: str, content: bytes) -> str:
         ("x.jsonl", b'{"a": 1, "b": 0}\n\n{"A": 2}\n', "found 'a' in '.*', line 1 and 'A' in '.*', line 3"),
         ("x.jsonl", b'{"a": 1}\n{"a": 2, "": 2}\n', "an empty key in '.*', line 2"),
         ("x.jsonl", b'{"a": 1}\n{"a": 2, "b": 1, "a": 2}\n', "found 'a' 2 times in '.*', line 2"),
-        ("x.jsonl", b'{"a": NaN, "b": {"c": 2, "c": 1}}\n', "line 1 .* the key 'c' 2 times"),
+        ("x.jsonl", b'{"a": "\\ud800", "b": {"c": 2, "c": 1}}\n', "line 1 .* the key 'c' 2 times"),
         ("x.jsonl", b'{"a": 1}\x01{"a": 2}\n', "line 1 .* Extra data at character 9, near"),
         ("x.jsonl", b'{"a": "x\x01y"}\n', "line 1 .* Invalid control character at character 9, near"),
         ("x.jsonl", b'{"a": ' + b"[" * 500 + b"]" * 500 + b"}\n", "maximum recursion depth of 128"),
@@ -398,7 +403,7 @@ def test_keys_of_nested_objects_that_cannot_be_columns_stay_json(tmp_path):
     rows = [{"m": {"a": 1, "A": 2, "": 3}, "n": [{"x": {}}]}, {"m": {"a": 1}, "n": [{"x": {"y": 1}}]}]
     (tmp_path / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     table = open_table([str(tmp_path / "x.jsonl")])
-    assert table.columns == {"m": "JSON", "n": 'STRUCT("x" JSON)[]'}
+    assert table.columns == {"m": "JSON", "n": "STRUCT(x JSON)[]"}
     write_rows(table, np.arange(2), tmp_path / "out.jsonl")
     assert [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()] == rows
 
@@ -431,11 +436,11 @@ def test_a_file_name_that_is_no_text_is_refused(tmp_path):
 def test_an_interrupted_query_is_a_keyboard_interrupt_and_leaves_nothing(tmp_path):
     write_columns({"a": [1, 2]}, tmp_path / "x.jsonl")
     table = open_table([str(tmp_path / "x.jsonl")])
-    endless = '(SELECT n AS a, n AS "tiltz:position" FROM range(1000000000000) AS numbers(n))'
+    endless = '(SELECT 0 AS "tiltz:position", sum(n) AS a FROM range(1000000000000) AS numbers(n))'
     slow = replace(table, relation=endless)
     queries = [
-        lambda: table.query(f"SELECT count(*) FROM {endless}"),
-        lambda: table.arrays(f"SELECT max(a) AS a FROM {endless}"),
+        lambda: table.query(f"SELECT a FROM {endless}"),
+        lambda: table.arrays(f"SELECT a FROM {endless}"),
         lambda: write_rows(slow, np.array([0]), tmp_path / "y.jsonl"),
     ]
     for query in queries:

@@ -9,6 +9,7 @@ import click
 import tiltz
 from tiltz.cli import session
 from tiltz.cli.options import Betas, all_betas, declaring, reading, writing
+from tiltz.inference.pooled import PRIORS
 
 _LEGEND = (
     "log Z and its interval in nats; soft value: beta log Z, in units of reward; n: number of rows, ess: effective "
@@ -30,6 +31,16 @@ _LEGEND = (
 )
 @declaring
 @click.option(
+    "--shrink",
+    is_flag=True,
+    help="Pool the prompts: each one's posterior under a law of prompts fitted to the whole table.",
+)
+@click.option(
+    "--prior",
+    type=click.Choice(PRIORS),
+    help="With --shrink and two rewards: the law of success rates; 'beta' declares that no prompt is impossible.",
+)
+@click.option(
     "--these-prompts",
     is_flag=True,
     help="Average over just these prompts, not the population they stand for.",
@@ -45,6 +56,8 @@ def estimate(
     interval: str,
     reward_range: tuple[float, float] | None,
     reward_values: tuple[float, ...] | None,
+    shrink: bool,
+    prior: str | None,
     these_prompts: bool,
     rows: int,
     output: str | None,
@@ -58,6 +71,7 @@ def estimate(
       tiltz estimate rollouts.parquet --beta 0.1 --beta 0.5
       tiltz estimate completions/ --step 1 --reward 1.0*correct --reward 0.3*style --beta 0.05
       tiltz estimate rollouts.jsonl --beta 0.1 --reward-values 0,1 --json
+      tiltz estimate rollouts.parquet --beta 0.01 --shrink
     """
     outcomes = session.read_table(files, to_write=[output], **table)
     with session.progress("estimating") as progress:
@@ -68,6 +82,8 @@ def estimate(
             interval=None if interval == "none" else interval,
             reward_range=reward_range,
             reward_values=reward_values,
+            shrink=shrink,
+            prior=prior,
             progress=progress,
         )
     overall = found.overall_these if these_prompts else found.overall

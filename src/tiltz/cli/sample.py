@@ -13,7 +13,8 @@ from tiltz.cli.options import Betas, NewTable, one_beta, reading
 from tiltz.errors import InputError
 from tiltz.text import count, number, paragraph, table
 
-MOST_DRAWS = 100_000_000
+MOST_DRAWS = 50_000_000
+"""Some 300 bytes of memory each."""
 
 
 @click.command()

@@ -11,7 +11,7 @@ import tiltz
 from tiltz.charts import FORMATS, check_picture, save_chart
 from tiltz.cli import session
 from tiltz.cli.options import Betas, NewFile, all_betas, declaring, reading, writing
-from tiltz.text import number, paragraph
+from tiltz.text import count, number, paragraph
 
 _LEGEND = (
     "soft value: beta log Z, with the interval of its mean, and mean reward of the tilted policy, in units of reward; "
@@ -35,6 +35,7 @@ _LEGEND = (
 @click.option(
     "--width", default=1.0, show_default=True, help="Widest interval, in nats, that counts as reliable."
 )
+@click.option("--simultaneous", is_flag=True, help="Limits that hold for all betas of a prompt together.")
 @click.option("--plot", type=NewFile(*FORMATS), help="Draw the curve to FILE: .html, .svg or .png.")
 @writing
 def sweep(
@@ -45,6 +46,7 @@ def sweep(
     reward_range: tuple[float, float] | None,
     reward_values: tuple[float, ...] | None,
     width: float,
+    simultaneous: bool,
     plot: str | None,
     output: str | None,
     as_json: bool,
@@ -71,6 +73,7 @@ def sweep(
             outcomes,
             betas,
             interval=None if interval == "none" else interval,
+            simultaneous=simultaneous,
             progress=progress,
             **options,
         )
@@ -89,17 +92,20 @@ def sweep(
 
 def _smallest(least: Any, width: float) -> str:
     """Return a sentence about the smallest beta that each prompt's rows support."""
-    words = {0.0: "any", np.inf: "none"}
+    said, never = [], int(np.isinf(least).sum())
     if len(least) == 1:
-        said = words.get(float(least[0]), number(float(least[0])))
+        said.append("none" if never else _in_words(least[0]))
     else:
-        shares = [(0.5, "half"), (0.9, "90%"), (1.0, "all")]
-        found = [(float(np.quantile(least, share, method="higher")), of) for share, of in shares]
-        said = (
-            ", ".join(f"{words.get(beta, number(beta))} for {of}" for beta, of in found) + " of the prompts"
-        )
-    nats = "nat" if width == 1 else "nats"
+        of = {"half": 0.5, "90%": 0.9, "all": 1.0}
+        betas = {name: np.quantile(least, share, method="higher") for name, share in of.items()}
+        found = [f"{_in_words(beta)} for {name}" for name, beta in betas.items() if beta < np.inf]
+        said += [", ".join(found) + " of the prompts"] if found else []
+        said += [f"none for {count(never, 'prompt')}"] if never else []
     about = (
-        f"smallest beta that the rows support (an interval of at most {number(width)} {nats} there and above)"
+        f"smallest beta that the rows support (an interval of at most {number(width)} nats there and above)"
     )
-    return "\n".join(paragraph(f"{about}: {said}"))
+    return "\n".join(paragraph(f"{about}: {'; '.join(said)}"))
+
+
+def _in_words(beta: float) -> str:
+    return number(float(beta)) if beta > 0 else "any"

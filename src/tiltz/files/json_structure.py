@@ -25,7 +25,9 @@ def written(column: str) -> str:
     return f"(starts_with({column}, '{{') OR trim({column}, ' \t\r') <> '')"
 
 
-def structure_of(connection: duckdb.DuckDBPyConnection, relation: str, column: str) -> Any:
+def structure_of(
+    connection: duckdb.DuckDBPyConnection, relation: str, column: str, *, order: str
+) -> Any:
     """Return the structure that all JSON texts of a column share, as nested lists, dicts and type names.
 
     Parameters
@@ -34,6 +36,8 @@ def structure_of(connection: duckdb.DuckDBPyConnection, relation: str, column: s
         Where they are.
     relation, column : str
         Quoted names of their table and column.
+    order : str
+        Expression that says which comes first; keys stand in the order of their appearance.
 
     Returns
     -------
@@ -43,7 +47,8 @@ def structure_of(connection: duckdb.DuckDBPyConnection, relation: str, column: s
         "JSON".
     """
     rows = connection.execute(
-        f"SELECT DISTINCT json_structure({column}) FROM {relation} WHERE {column} IS NOT NULL ORDER BY ALL"
+        f"SELECT json_structure({column}) AS structure FROM {relation} WHERE {column} IS NOT NULL "
+        f"GROUP BY structure ORDER BY min({order})"
     ).fetchall()
     merged: Any = "NULL"
     for (text,) in rows:
@@ -86,6 +91,13 @@ def _named_types(structure: Any, whole: dict[str, str]) -> Any:
     if isinstance(structure, list):
         return [_named_types(structure[0], whole)]
     return {"NULL": "VARCHAR", **whole}.get(structure, structure)
+
+
+def holds_json(structure: Any) -> bool:
+    """Say whether some value stays JSON."""
+    if isinstance(structure, dict):
+        return any(map(holds_json, structure.values()))
+    return holds_json(structure[0]) if isinstance(structure, list) else structure == "JSON"
 
 
 def parse_json(

@@ -48,7 +48,7 @@ def json_ready(value: Any) -> Any:
 
 def json_line(value: Any) -> str:
     """Return a value as JSON text in which halves of surrogate pairs are written out, as in :func:`utf8_text`."""
-    text = json.dumps(json_ready(value), ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
     return _HALF.sub(lambda half: rf"\\u{ord(half[0]):x}", text)
 
 

@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tiltz.errors import FileError
-from tiltz.files.json_structure import parse_json, structure_of, written
-from tiltz.files.json_text import json_line
+from tiltz.files.json_structure import holds_json, parse_json, structure_of, written
+from tiltz.files.json_text import json_line, json_ready
 from tiltz.files.lines import lines_of
 from tiltz.files.names import FileKind
 from tiltz.files.sql import engine_error, first_row, identifier, literal, reason, verbatim
-from tiltz.files.table import FILE, ROW, columns_of, listed, twins
+from tiltz.files.table import FILE, POSITION_OF, ROW, columns_of, listed, twins
 
 if TYPE_CHECKING:
     import duckdb
 
 _NUMBERS = ("BIGINT", "UBIGINT", "HUGEINT", "DOUBLE")
 _NON_FINITE = "('nan', 'inf', '+inf', '-inf', 'infinity', '+infinity', '-infinity')"
+# DuckDB reads these literals of Python as numbers, but keeps them where a value stays JSON.
+_MAY_HOLD_LITERALS = "contains(line, 'NaN') OR contains(line, 'Infinity')"
 _REPAIRED_AT_ONCE = 100_000
 MOST_COLUMNS = 5_000
 """Rows with more different keys than this hold a mapping, not columns."""
@@ -41,16 +43,19 @@ def load(
     connection.execute(f"CREATE TABLE read ({FILE} INTEGER, start BIGINT, line VARCHAR)")
     for i, (file, kind) in enumerate(zip(files, kinds, strict=True)):
         _read_lines(connection, i, file, kind)
-    _repair(connection, files)
+    _repair(connection, files, f"CASE WHEN json_valid(line) THEN false ELSE {written('line')} END")
     connection.execute(
         f"CREATE VIEW lines AS SELECT {FILE}, rowid - start AS {ROW}, line FROM read WHERE {written('line')}"
     )
     _refuse_other_than_objects(connection, files)
-    structure = structure_of(connection, "lines", "line")
+    structure = structure_of(connection, "lines", "line", order=POSITION_OF.format(file=FILE, row=ROW))
     if not isinstance(structure, dict):
         raise FileError(
             f"{files[0]!r} must hold at least one line with a JSON object with columns; found none."
         )
+    mixed = {key for key, value in structure.items() if holds_json(value)}
+    if mixed:
+        _repair(connection, files, _MAY_HOLD_LITERALS, words_in=mixed)
     _refuse_unclear_keys(connection, files, structure)
     parse_json(connection, "lines", "line", structure, "jsonl")
     connection.execute("DROP VIEW lines; DROP TABLE read")
@@ -70,24 +75,35 @@ def _read_lines(connection: duckdb.DuckDBPyConnection, i: int, file: str, kind: 
         ) from error
 
 
-def _repair(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
-    """Rewrite the lines that Python's JSON accepts and DuckDB's does not; refuse the rest."""
+def _repair(
+    connection: duckdb.DuckDBPyConnection,
+    files: Sequence[str],
+    condition: str,
+    words_in: Collection[str] = (),
+) -> None:
+    """Rewrite lines as the engine's parser accepts them, or refuse those that Python's parser refuses too.
+
+    Under the keys ``words_in``, numbers that are not finite become words.
+    """
     last = -1
     while broken := connection.execute(
-        f"SELECT rowid, {FILE}, rowid - start, line FROM read WHERE rowid > {last} AND CASE WHEN "
-        f"json_valid(line) THEN false ELSE {written('line')} END ORDER BY rowid LIMIT {_REPAIRED_AT_ONCE}"
+        f"SELECT rowid, {FILE}, rowid - start, line FROM read WHERE rowid > {last} AND ({condition}) "
+        f"ORDER BY rowid LIMIT {_REPAIRED_AT_ONCE}"
     ).fetchall():
         repaired = np.empty(len(broken), dtype=object)
-        repaired[:] = [_repaired(line, files[file], row) for _, file, row, line in broken]
+        repaired[:] = [_repaired(line, files[file], row, words_in) for _, file, row, line in broken]
         connection.register("repaired", {"id": np.array([row[0] for row in broken]), "text": repaired})
         connection.execute("UPDATE read SET line = text FROM repaired WHERE read.rowid = repaired.id")
         connection.unregister("repaired")
         last = broken[-1][0]
 
 
-def _repaired(line: str, file: str, row: int) -> str:
+def _repaired(line: str, file: str, row: int, words_in: Collection[str]) -> str:
     try:
-        return json_line(json.loads(line, object_pairs_hook=_each_key_once))
+        value = json.loads(line, object_pairs_hook=_each_key_once)
+        if isinstance(value, dict):
+            value |= {key: json_ready(inner) for key, inner in value.items() if key in words_in}
+        return json_line(value)
     except (ValueError, RecursionError) as error:
         raise FileError(_broken_line(file, row, line, error)) from error
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from tiltz.errors import FileError, InputError
 from tiltz.files.json_structure import structure_of
-from tiltz.files.json_text import json_line, utf8_text
+from tiltz.files.json_text import json_line, json_ready, utf8_text
 from tiltz.files.names import PathLike, checked_name, kind_of
 from tiltz.files.plain_values import json_value, scalar_text
 from tiltz.files.sql import connect, engine_error, first_row, identifier, interruptible, literal, reason
@@ -155,9 +155,9 @@ def _as_json_column(
     connection: duckdb.DuckDBPyConnection, name: str, array: np.ndarray
 ) -> tuple[str, dict[str, np.ndarray]]:
     text = np.empty(len(array), dtype=object)
-    text[:] = [None if value is None else json_line(value) for value in array]
-    connection.register("texts", {"text": text})
-    structure = structure_of(connection, "texts", "text")
+    text[:] = [None if value is None else json_line(json_ready(value)) for value in array]
+    connection.register("texts", {"text": text, "i": np.arange(len(text))})
+    structure = structure_of(connection, "texts", "text", order="i")
     connection.unregister("texts")
     if structure is None:
         return f"CAST({name} AS VARCHAR)", {name: text}

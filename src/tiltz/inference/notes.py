@@ -66,8 +66,9 @@ def _help(outcomes: Outcomes, betas: Floats, cells: Cells, request: Request) -> 
     equal = np.broadcast_to(spread == 0, open_ended.shape)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         n_wanted = np.where(cells.khat >= HEAVY, np.inf, np.ceil(np.maximum(FEW, THIN * np.exp(spread**2))))
+        # With fewer samples no beta gives an upper limit.
         thin = spread / np.sqrt(np.log(np.where(n >= FEW, n / THIN, np.nan)))
-        beta_wanted = betas * np.fmax(np.fmax(thin, cells.khat / HEAVY), 1.0)
+        beta_wanted = betas * np.maximum(thin, np.fmax(cells.khat / HEAVY, 1.0))
     lacking = np.flatnonzero(np.any(open_ended, axis=0))
     for j in lacking[:_AT_MOST]:
         some = open_ended[:, j] & ~equal[:, j]

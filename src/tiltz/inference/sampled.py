@@ -27,6 +27,8 @@ from tiltz.outcomes import Outcomes
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Limits = tuple[Floats, Floats]
+Method = Callable[[Columns, Floats, Flags], Limits]
+"""From the rows, the betas and the mask of some of the groups to their limits."""
 
 FEW = 25
 """Below this many samples neither a large-sample interval nor a look at the tail means much."""
@@ -65,6 +67,7 @@ class _Sampled:
         self.outcomes, self.beta, self.reduced, self.request = outcomes, beta, reduced, request
         self.columns = outcomes.columns()
         self.support = request.support
+        self.seeds: npt.NDArray[np.uint64] | None = None
         self.shape = reduced.log_z.shape
         self.n = outcomes.n[:, None].astype(np.float64)
         self.adaptive = outcomes.stopping == "adaptive"
@@ -140,8 +143,9 @@ class _Sampled:
             )
         if name == "betting":
             return self._betting(), declared
+        every = np.ones(len(self.outcomes.n), np.bool_)
         limits = (
-            self._bootstrap_t(None)
+            self._bootstrap_t(self.columns, self.beta, every)
             if name == "bootstrap-t"
             else self._hall()
             if name == "hall"
@@ -170,20 +174,20 @@ class _Sampled:
 
         return betting(self.columns, self.beta, level=self.level_each, reward_range=self.support.range)
 
-    def _betting_below(self, wanted: Flags) -> Limits:
+    def _betting_below(self, columns: Columns, beta: Floats, groups: Flags) -> Limits:
         from tiltz.inference.betting import betting
 
-        columns, beta = self._part(wanted)
         return betting(columns, beta, level=self.level_each)
 
-    def _bootstrap_t(self, wanted: Flags | None) -> Limits:
+    def _bootstrap_t(self, columns: Columns, beta: Floats, groups: Flags) -> Limits:
         from tiltz.inference.bootstrap import bootstrap_t
 
-        seed = stream_seeds(self.outcomes.groups, self.request.rng)
-        if wanted is None:
-            return bootstrap_t(self.columns, self.beta, level=self.request.level, seed=seed)
-        columns, beta = self._part(wanted)
-        return bootstrap_t(columns, beta, level=self.request.level, seed=seed[np.any(wanted, axis=1)])
+        return bootstrap_t(columns, beta, level=self.request.level, seed=self._seeds()[groups])
+
+    def _seeds(self) -> npt.NDArray[np.uint64]:
+        if self.seeds is None:
+            self.seeds = stream_seeds(self.outcomes.groups, self.request.rng)
+        return self.seeds
 
     def _hall(self) -> Limits:
         from tiltz.inference.hall import Moments, hall
@@ -201,18 +205,17 @@ class _Sampled:
         limits = intervals.delta(log_z, self.reduced.relative_sd, self.n, self.request.level)
         return log_z, self._without_zero_width(limits)
 
-    def _part(self, wanted: Flags) -> tuple[Columns, Floats]:
-        """Return the rows and betas of the groups with at least one cell that is wanted."""
-        groups = np.any(wanted, axis=1)
-        return self.columns.select(groups), self.beta[groups]
-
-    def _fill(self, limits: Limits, wanted: Flags, method: Callable[[Flags], Limits]) -> None:
-        """Write a method's limits into the cells where they are wanted."""
-        if not np.any(wanted):
-            return
-        groups = np.any(wanted, axis=1)
-        for into, found in zip(limits, method(wanted), strict=True):
-            into[wanted] = found[wanted[groups]]
+    def _fill(self, limits: Limits, wanted: Flags, method: Method) -> None:
+        """Write a method's limits into the cells where they are wanted, groups that want the same betas together."""
+        patterns, which = np.unique(np.packbits(wanted, axis=1), axis=0, return_inverse=True)
+        for i in range(len(patterns)):
+            groups = which.reshape(-1) == i
+            betas = wanted[int(np.argmax(groups))]
+            if not np.any(betas):
+                continue
+            found = method(self.columns.select(groups), self.beta[np.ix_(groups, betas)], groups)
+            for into, part in zip(limits, found, strict=True):
+                into[np.ix_(groups, betas)] = part
 
     def _without_zero_width(self, limits: Limits) -> Limits:
         """Bound groups of equal samples by the chance of such a run."""
@@ -221,13 +224,15 @@ class _Sampled:
         return np.where(self.equal, run, lo), np.where(self.equal, np.inf, hi)
 
     def _look(self) -> Look:
+        unknown = np.full(self.shape, np.nan)
         if self.request.interval is None:
-            unknown = np.full(self.shape, np.nan)
             return Look(khat=unknown, bulk=unknown)
         from tiltz.inference.tails import bulk_ess, khat
 
+        # A few samples have no tail to look at, and the compiled code for it need not be loaded.
+        many = np.any(self.n >= FEW)
         return Look(
-            khat=khat(self.columns, self.beta),
+            khat=khat(self.columns, self.beta) if many else unknown,
             bulk=np.broadcast_to(bulk_ess(self.columns, self.beta), self.shape),
         )
 

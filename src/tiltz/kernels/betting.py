@@ -9,7 +9,9 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import boolean, float64, int64, njit, types, void
+from numba import boolean, float64, int64, types, void
+
+from tiltz.kernels.compiled import compiled
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -42,13 +44,11 @@ _index = types.Array(int64, 1, "C", readonly=True)
 _betas = types.Array(float64, 2, "C", readonly=True)
 _result = float64[:, ::1]
 
-_COMPILED = {"nogil": True, "cache": True, "error_model": "numpy"}
-_INNER = {**_COMPILED, "cache": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _FUSED = {"contract"}
 _SUMS = {"reassoc", "contract"}  # in an order that depends on their length alone
 
 
-@njit(**_INNER, fastmath=_FUSED)
+@compiled(fastmath=_FUSED)
 def _exp_parts(x: float) -> tuple[float, float]:
     """Return s and p with e^x = s + s p, where s is a power of 2, for x in [-700, 0]; right to the last digit."""
     shifted = x * _LOG2_E + _TO_WHOLE
@@ -62,7 +62,7 @@ def _exp_parts(x: float) -> tuple[float, float]:
     return np.int64(bits).view(np.float64), y + y2 * (low + high * (y4 * y4))
 
 
-@njit(**_INNER, fastmath=_FUSED)
+@compiled(fastmath=_FUSED)
 def _exp_times_shortfall(x: Floats, y: Floats) -> None:
     """Replace x by e^x (1 - e^y), for x and y at most 0."""
     for i in range(x.size):
@@ -71,7 +71,7 @@ def _exp_times_shortfall(x: Floats, y: Floats) -> None:
         x[i] = (s + s * p) * ((1.0 - t) - t * q) if x[i] > _LEAST_LOG else 0.0
 
 
-@njit(**_INNER)
+@compiled()
 def _weigh(
     reward: Floats, log_ratio: Floats, beta: float, end: float, above: bool, weight: Floats, scratch: Floats
 ) -> tuple[float, float]:
@@ -104,7 +104,7 @@ def _weigh(
     return (top / beta + largest if above else largest), math.log(unit)
 
 
-@njit(**_INNER, fastmath=_FUSED)
+@compiled(fastmath=_FUSED)
 def _log(x: float) -> float:
     """Return the log of a positive normal number, in steps that make vector code; right to the last digit."""
     bits = np.float64(x).view(np.int64) - _SQRT_HALF
@@ -119,14 +119,14 @@ def _log(x: float) -> float:
     return whole * _LN2_HIGH + (2.0 * s + (2.0 * s * tail + whole * _LN2_LOW))
 
 
-@njit(**_INNER)
+@compiled()
 def _scaled(number: float, exponent: int | np.int64) -> float:
     """Return a normal number times a power of 2, where that is normal too."""
     bits = np.float64(number).view(np.int64) + (exponent << _FRACTION_BITS)
     return np.int64(bits).view(np.float64)
 
 
-@njit(**_INNER, fastmath=_SUMS)
+@compiled(fastmath=_SUMS)
 def _product(weight: Floats, kept: float, bet: float) -> float:
     product = 1.0
     for i in range(weight.size):
@@ -134,7 +134,7 @@ def _product(weight: Floats, kept: float, bet: float) -> float:
     return product
 
 
-@njit(**_INNER, fastmath=_SUMS)
+@compiled(fastmath=_SUMS)
 def _log_capital(
     weight: Floats, count: Floats, n_once: int, log_ratio: float, capital: Floats, exponent: Ints
 ) -> float:
@@ -175,7 +175,7 @@ def _log_capital(
     return math.log(total / FRACTIONS.size) + top * (_LN2_HIGH + _LN2_LOW)
 
 
-@njit(**_INNER)
+@compiled()
 def _refuted_log_mean(
     weight: Floats, count: Floats, n_once: int, threshold: float, capital: Floats, exponent: Ints
 ) -> float:
@@ -220,9 +220,8 @@ def _refuted_log_mean(
     return -high
 
 
-@njit(
+@compiled(
     void(_column, _column, _column, _index, _index, _betas, _betas, float64, boolean, int64, int64, _result),
-    **_COMPILED,
 )
 def bound_means(
     reward: Floats,

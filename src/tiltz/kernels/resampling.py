@@ -9,7 +9,9 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import boolean, float64, int64, njit, types, uint64, void
+from numba import boolean, float64, int64, types, uint64, void
+
+from tiltz.kernels.compiled import compiled
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -31,7 +33,7 @@ _BUCKETS = 256
 _SAME = 1e-12  # a log mean that differs by less, in units of the spread, does not differ
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def log_near(y: float, u: float) -> float:
     """Return log(y) for a positive normal y, where ``u`` is y - 1 to its last digit if y is near 1.
 
@@ -49,7 +51,7 @@ def log_near(y: float, u: float) -> float:
     return exponent * _LN2_HIGH + (2.0 * s + (2.0 * s * (z * tail) + exponent * _LN2_LOW))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def push_larger(heap: Floats, value: float) -> None:
     """Replace the least entry of a heap, which is its first, if ``value`` is larger."""
     if not value > heap[0]:
@@ -65,7 +67,7 @@ def push_larger(heap: Floats, value: float) -> None:
     heap[hole] = value
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def _mixed(x: np.uint64) -> np.uint64:
     """Return the scramble of splitmix64: a bijection of 64 bits without visible structure."""
     x = (x ^ (x >> np.uint64(30))) * _MIX1
@@ -73,7 +75,7 @@ def _mixed(x: np.uint64) -> np.uint64:
     return x ^ (x >> np.uint64(31))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def _draw_twice(counter: np.uint64, counts: Floats, n: int) -> np.uint64:
     """Fill ``counts[:, :n]`` with how often each row comes up in n draws, twice; return the next counter.
 
@@ -93,7 +95,7 @@ def _draw_twice(counter: np.uint64, counts: Floats, n: int) -> np.uint64:
 
 
 # The order of these sums depends on the number of rows alone, so reassociation keeps every promise.
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+@compiled(fastmath={"reassoc", "contract", "nsz"})
 def _sum_twice(
     counts: Floats, weight: Floats, square: Floats, n: int, r: int, sums: Floats, squares: Floats
 ) -> None:
@@ -118,7 +120,7 @@ def _sum_twice(
         squares[j, r], squares[j, r + 1], squares[j + 1, r], squares[j + 1, r + 1] = c0, c1, d0, d1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def _gather(weight: Floats, begin: int, n: int, unit: Floats, g: int, tile: Floats, square: Floats) -> bool:
     """Copy the weights of one group to a tile that stays in the cache, with squares; return whether any vary."""
     some = False
@@ -130,7 +132,7 @@ def _gather(weight: Floats, begin: int, n: int, unit: Floats, g: int, tile: Floa
     return some
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _studentize(
     sums: Floats, squares: Floats, j: int, n_resamples: int, n: float, near: bool, unit: float
 ) -> None:
@@ -154,13 +156,13 @@ def _studentize(
         sums[j, r] = endless if left <= rounding * squares[j, r] else t
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def _bucket(t: float) -> int:
     """Return the class of a statistic, in order, among ``_BUCKETS``; the first and the last have no outer end."""
     return int((min(max(t, -7.99), 7.99) + 8.0) * (_BUCKETS / 16))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def _extreme(values: Floats, j: int, n_resamples: int, sign: float, heap: Floats, histogram: Ints) -> float:
     """Return ``sign`` times the k-th largest of ``sign * values[j]``, k the size of the heap.
 
@@ -197,7 +199,7 @@ _SIGNATURE = void(
 )  # fmt: skip
 
 
-@njit(_SIGNATURE, nogil=True, cache=True, error_model="numpy")
+@compiled(_SIGNATURE)
 def studentized_extremes(
     weight: Floats,
     unit: Floats,

@@ -9,8 +9,9 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import boolean, float64, int64, njit, types, void
+from numba import boolean, float64, int64, types, void
 
+from tiltz.kernels.compiled import compiled
 from tiltz.kernels.resampling import log_near, push_larger
 
 Floats = npt.NDArray[np.float64]
@@ -27,12 +28,12 @@ _PRIOR_SCALE = 3.0
 _PRIOR_SHAPE, _PRIOR_SIZE = 0.5, 10.0  # the weakly informative prior of PSIS: ten more samples, of shape 1/2
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def _tail_size(n: int) -> int:
     return min((n + 4) // 5, math.ceil(3.0 * math.sqrt(n)))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def _largest(values: Floats, n: int, heap: Floats, ordered: Floats) -> None:
     """Fill ``ordered`` with the largest values, ascending; ``-inf`` where there are too few."""
     for i in range(heap.size):
@@ -44,7 +45,7 @@ def _largest(values: Floats, n: int, heap: Floats, ordered: Floats) -> None:
         push_larger(heap, np.inf)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def _exceedances(ordered: Floats, per: float, x: Floats) -> int:
     """Fill ``x`` with exp(value / per) less its threshold, over the largest of them; return how many there are.
 
@@ -71,20 +72,20 @@ def _exceedances(ordered: Floats, per: float, x: Floats) -> int:
     return m
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _multiply(theta: Floats, x: float, product: Floats, grid: int) -> None:
     for j in range(grid):
         product[j] *= 1.0 - theta[j] * x
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _add_logs(total: Floats, product: Floats, grid: int) -> None:
     for j in range(grid):
         total[j] += log_near(product[j], product[j] - 1.0)
         product[j] = 1.0
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _log_likelihoods(theta: Floats, total: Floats, grid: int, m: float, mean: float) -> None:
     """Turn sums of log(1 - theta x) into profile log-likelihoods, in place."""
     for j in range(grid):
@@ -94,7 +95,7 @@ def _log_likelihoods(theta: Floats, total: Floats, grid: int, m: float, mean: fl
         total[j] = m * (-log_near(scale, scale - 1.0) - shape - 1.0)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def _fit(x: Floats, m: int, theta: Floats, total: Floats, product: Floats) -> tuple[float, float]:
     """Return shape and scale of the generalised Pareto law of m ascending exceedances, the last of which is 1.
 
@@ -130,7 +131,7 @@ def _fit(x: Floats, m: int, theta: Floats, total: Floats, product: Floats) -> tu
     return shape, -shape / average if shape != 0.0 else mean
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled()
 def _smoothed_log_mean(
     values: Floats, n: int, per: float, ordered: Floats, fit: tuple[int, float, float]
 ) -> float:
@@ -159,14 +160,13 @@ def _smoothed_log_mean(
     return best / per + mean
 
 
-@njit(
+@compiled(
     void(
         types.Array(float64, 1, "C", readonly=True), types.Array(float64, 1, "C", readonly=True),
         types.Array(float64, 1, "C", readonly=True), types.Array(int64, 1, "C", readonly=True),
         types.Array(float64, 2, "C", readonly=True), boolean, boolean, int64, int64,
         types.Array(float64, 2, "C"), types.Array(float64, 2, "C"),
     ),
-    nogil=True, cache=True, error_model="numpy",
 )  # fmt: skip
 def fit_tails(
     reward: Floats,

@@ -173,8 +173,25 @@ class BetaModel:
 
     def posterior(self) -> WeightedPoints:
         """Return points that stand for the posterior of the coordinates."""
-        scale = np.array([1.0, 1.0] + [1.5] * (self.zero + self.one))
-        return posterior_points(self.log_densities, scale, n_points=_N_POINTS)
+        centre, covariance = self._start()
+        return posterior_points(self.log_densities, centre, covariance, n_points=_N_POINTS)
+
+    def _start(self) -> tuple[Floats, Floats]:
+        """Return where the posterior is looked for: the prior, and log-odds as the table shows them.
+
+        With two atoms there may be two hills, of which the posterior with one atom has found the higher.
+        """
+        log_odds, variance = self.table.log_odds(zero=self.zero, one=self.one)
+        first, around = np.zeros(2), np.eye(2)
+        if self.zero and self.one:
+            parts = [BetaModel(table=self.table, zero=zero, one=not zero).posterior() for zero in (True, False)]
+            better = max(parts, key=lambda part: part.log_evidence)
+            first = better.weight @ better.points[:, :2]
+            off = better.points[:, :2] - first
+            around = 1.5 * (off.T * better.weight) @ off
+        covariance = np.diag(np.concatenate([np.ones(2), variance]))
+        covariance[:2, :2] = around
+        return np.concatenate([first, log_odds]), covariance
 
     def parameters(self, points: Floats) -> tuple[BetaParameters, Floats]:
         """Return parameters and the log of how densely the coordinates beyond the first two cover the masses."""

@@ -58,6 +58,13 @@ class Histogram:
         """Samples of a prompt on average, rounded, at least 2."""
         return max(2.0, float(np.rint(self.weight @ self.n / self.n_prompts)))
 
+    def log_odds(self, *, zero: bool, one: bool) -> tuple[Floats, Floats]:
+        """Return log-odds of all failing and of all succeeding against the rest, as asked, and rough variances."""
+        fails, succeeds = (float(self.weight @ which) for which in (self.k == 0, self.k == self.n))
+        counts = np.array([fails] * zero + [succeeds] * one)
+        rest = self.n_prompts - counts.sum()
+        return np.log((counts + 1) / (rest + 1)), 0.25 + 1 / (counts + 1) + 1 / (rest + 1)
+
 
 def checked_cells(n: npt.ArrayLike, k: npt.ArrayLike) -> tuple[Floats, Floats]:
     """Return samples and successes as float arrays, or refuse them."""

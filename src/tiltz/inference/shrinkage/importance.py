@@ -13,7 +13,7 @@ Floats = npt.NDArray[np.float64]
 LogDensities = Callable[[Floats], tuple[Floats, Floats]]
 
 _DEGREES = 5.0
-_KEPT = 1 / 6  # share of the points that must still count when the likelihood is let in further
+_LEAST, _MOST = 0.04, 1 / 6  # share of the points that must still count when the likelihood is let in further
 _WIDER = 1.1  # a proposal a little wider than the posterior costs little; one that is narrower costs much
 _LAST_ROUNDS, _MOST_ROUNDS = 3, 100
 
@@ -37,7 +37,9 @@ class WeightedPoints:
     log_evidence: float
 
 
-def posterior_points(log_densities: LogDensities, scale: Floats, *, n_points: int) -> WeightedPoints:
+def posterior_points(
+    log_densities: LogDensities, centre: Floats, covariance: Floats, *, n_points: int
+) -> WeightedPoints:
     """Return points and weights that stand for a posterior.
 
     Parameters
@@ -45,41 +47,45 @@ def posterior_points(log_densities: LogDensities, scale: Floats, *, n_points: in
     log_densities : callable
         Takes parameters of shape (n_points, n_parameters), returns log-likelihood and log prior density of each;
         ``-inf`` prior density where a point is not legal.
-    scale : array, shape (n_parameters,)
-        Spread of the prior around 0.
+    centre : array, shape (n_parameters,)
+        Where to begin.
+    covariance : array, shape (n_parameters, n_parameters)
+        How far around: that of the prior, or of a posterior that is near.
     n_points : int
         Points.
 
     Notes
     -----
     Annealed importance sampling with a fixed low-discrepancy sequence instead of draws, so that the same table gives
-    the same answer: the power of the likelihood is raised as far as a sixth of the points still counts, the
-    proposal is moved to the weighted mean and covariance, and so on to the full likelihood. Consistent in ``n_points``.
+    the same answer: the power of the likelihood is raised as far as half of the points that counted before still do,
+    the proposal is moved to the weighted mean and covariance, and so on to the full likelihood. Consistent in
+    ``n_points``.
 
     References
     ----------
     .. [1] R. M. Neal, Statistics and Computing 11 (2001) 125-139.
     .. [2] O. Cappe et al., Statistics and Computing 18 (2008) 447-459.
     """
-    standard, log_standard = _student_points(n_points, len(scale))
-    mean, root = np.zeros(len(scale)), np.diag(scale)
-    points, log_weight, in_full = standard, log_standard, 0
+    standard, log_standard = _student_points(n_points, len(centre))
+    mean, root = centre, _wider_root(covariance)
+    points, log_weight, in_full, power = standard, log_standard, 0, 0.0
     for _ in range(_MOST_ROUNDS):
         points = mean + standard @ root.T
         log_likelihood, log_prior = log_densities(points)
         log_weight = log_prior - log_standard + np.log(np.diag(root)).sum()
-        power = _largest_power(log_weight, log_likelihood)
+        power = _next_power(log_weight, log_likelihood, power)
         in_full += power == 1.0
+        log_weight = log_weight + (1.0 if in_full == _LAST_ROUNDS else power) * log_likelihood
         if in_full == _LAST_ROUNDS:
-            log_weight = log_weight + log_likelihood
             break
-        mean, root = _mean_and_root(points, _normalised(log_weight + power * log_likelihood))
-    else:
-        log_weight = log_weight + log_densities(points)[0]
+        weight = _normalised(log_weight)
+        mean = weight @ points
+        root = _wider_root(((points - mean).T * weight) @ (points - mean))
+    top = np.max(log_weight)
     return WeightedPoints(
         points=points,
         weight=_normalised(log_weight),
-        log_evidence=float(np.max(log_weight) + np.log(np.mean(np.exp(log_weight - np.max(log_weight))))),
+        log_evidence=float(top + np.log(np.mean(np.exp(log_weight - top)))),
     )
 
 
@@ -106,14 +112,15 @@ def _student_points(n_points: int, dim: int) -> tuple[Floats, Floats]:
     return points, np.asarray(constant - (_DEGREES + dim) / 2 * np.log1p(distance), dtype=np.float64)
 
 
-def _largest_power(log_weight: Floats, log_likelihood: Floats) -> float:
+def _next_power(log_weight: Floats, log_likelihood: Floats, power: float) -> float:
     """Return the largest power of the likelihood, at most 1, at which enough points count."""
+    kept = np.clip(_counting(log_weight + power * log_likelihood) / 2, _LEAST, _MOST)
     lowest, highest = 0.0, 1.0
-    if _counting(log_weight + log_likelihood) >= _KEPT:
+    if _counting(log_weight + log_likelihood) >= kept:
         return 1.0
     for _ in range(30):
         middle = (lowest + highest) / 2
-        if _counting(log_weight + middle * log_likelihood) >= _KEPT:
+        if _counting(log_weight + middle * log_likelihood) >= kept:
             lowest = middle
         else:
             highest = middle
@@ -130,9 +137,7 @@ def _normalised(log_weight: Floats) -> Floats:
     return weight / np.sum(weight)
 
 
-def _mean_and_root(points: Floats, weight: Floats) -> tuple[Floats, Floats]:
-    """Return the weighted mean, and a triangular root of the covariance made a little wider."""
-    mean = weight @ points
-    centred = points - mean
-    covariance = _WIDER * (centred.T * weight) @ centred + 1e-12 * np.eye(len(mean))
-    return mean, np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
+def _wider_root(covariance: Floats) -> Floats:
+    """Return a triangular root of a covariance that is made a little wider."""
+    wider = _WIDER * covariance + 1e-12 * np.eye(len(covariance))
+    return np.asarray(np.linalg.cholesky(wider), dtype=np.float64)
