@@ -6,10 +6,8 @@ import csv
 import gzip
 import json
 import os
-import signal
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +18,7 @@ import pytest
 from tiltz.errors import FileError, InputError, MissingExtraError
 from tiltz.files import expand, json_ready, natural_order, open_table, write_columns, write_rows
 from tiltz.files import jsonl as jsonl_module
+from tiltz.files import opening as opening_module
 from tiltz.files import writing as writing_module
 from tiltz.files.sql import reason
 
@@ -412,7 +411,9 @@ def test_text_and_chat_messages_in_two_files_are_not_mixed(tmp_path):
     write_columns({"p": ["a"]}, tmp_path / "1.parquet")
     write_columns({"p": [[{"role": "user"}]]}, tmp_path / "2.parquet")
     table = open_table(expand(tmp_path))
-    with pytest.raises(FileError, match=r"'p' is VARCHAR in '.*1.parquet' and STRUCT.* in another of 2 files"):
+    with pytest.raises(
+        FileError, match=r"'p' is VARCHAR in '.*1.parquet' and STRUCT.* in another of 2 files"
+    ):
         table.query(f"SELECT p FROM {table.relation}")
 
 
@@ -433,22 +434,35 @@ def test_a_file_name_that_is_no_text_is_refused(tmp_path):
         write_columns({"a": [1]}, name)
 
 
-def test_an_interrupted_query_is_a_keyboard_interrupt_and_leaves_nothing(tmp_path):
+class Interrupted:
+    """A connection in which Ctrl-C is pressed during the queries that begin with a word."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, word: str) -> None:
+        self.connection, self.word = connection, word
+
+    def execute(self, sql: str, *parameters: object) -> object:
+        if sql.startswith(self.word):
+            # What the engine raises then.
+            raise RuntimeError("Query interrupted")
+        return self.connection.execute(sql, *parameters)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.connection, name)
+
+
+def test_an_interrupted_query_is_a_keyboard_interrupt_and_leaves_nothing(tmp_path, monkeypatch):
     write_columns({"a": [1, 2]}, tmp_path / "x.jsonl")
     table = open_table([str(tmp_path / "x.jsonl")])
-    endless = '(SELECT 0 AS "tiltz:position", sum(n) AS a FROM range(1000000000000) AS numbers(n))'
-    slow = replace(table, relation=endless)
-    queries = [
-        lambda: table.query(f"SELECT a FROM {endless}"),
-        lambda: table.arrays(f"SELECT a FROM {endless}"),
-        lambda: write_rows(slow, np.array([0]), tmp_path / "y.jsonl"),
-    ]
-    for query in queries:
-        timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
-        timer.start()
-        with pytest.raises(KeyboardInterrupt):
-            query()
-        timer.join()
+    with pytest.raises(KeyboardInterrupt):
+        replace(table, connection=Interrupted(table.connection, "SELECT")).query("SELECT 1")
+    with pytest.raises(KeyboardInterrupt):
+        replace(table, connection=Interrupted(table.connection, "SELECT")).arrays("SELECT 1")
+    slow = replace(table, connection=Interrupted(table.connection, "COPY"))
+    with pytest.raises(KeyboardInterrupt):
+        write_rows(slow, np.array([0]), tmp_path / "y.jsonl")
+    monkeypatch.setattr(opening_module, "connect", lambda: Interrupted(duckdb.connect(), "INSERT"))
+    with pytest.raises(KeyboardInterrupt):
+        open_table([str(tmp_path / "x.jsonl")])
     assert os.listdir(tmp_path) == ["x.jsonl"]
     assert table.query("SELECT 1") == [(1,)]
 

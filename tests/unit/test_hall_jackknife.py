@@ -185,7 +185,7 @@ def test_equal_weights_have_no_hall_interval(rewards, beta):
 @given(st.lists(REWARD, min_size=2, max_size=20), ANY_BETA)
 def test_hall_is_ordered_around_the_point_at_any_beta(rewards, beta):
     lo, hi = hall_limits(sampled(rewards), beta)
-    log_z = special.logsumexp(np.array(rewards) / beta) - math.log(len(rewards))
+    log_z = float(special.logsumexp(np.array(rewards) / beta)) - math.log(len(rewards))
     scale = 1e-13 * (max(map(abs, rewards)) / beta + 1.0)
     assert lo[0, 0] <= log_z + scale
     assert hi[0, 0] >= log_z - scale

@@ -200,7 +200,7 @@ def test_stopping_when_narrow_enough_keeps_the_promise():
     truth = np.log1p(p * np.expm1(1 / beta))
     rng = np.random.default_rng(4)
     for _ in range(rounds):
-        monitor = tiltz.Monitor(reward_values=(0, 1))
+        monitor, missed = tiltz.Monitor(reward_values=(0, 1)), False
         for _ in range(20):
             monitor.push((rng.random(8) < p) * 1.0)
             est = monitor.estimate(beta)

@@ -227,7 +227,9 @@ def _choose(
 def _why(outcomes: Outcomes, top: Floats, bottom: Floats) -> str:
     """Say what rules a target out, given the ends of what the prompts that it is out of reach for allow."""
     if not len(top):
-        return f"these rows allow at least {number(float(np.min(bottom)), 6)}, which the reference alone gives."
+        return (
+            f"these rows allow at least {number(float(np.min(bottom)), 6)}, which the reference alone gives."
+        )
     more = "Draw more samples, or ask for less." if outcomes.evidence == "sampled" else "Ask for less."
     return f"these rows allow at most {number(float(np.nanmax(top)), 6)}. {more}"
 

@@ -25,9 +25,7 @@ def written(column: str) -> str:
     return f"(starts_with({column}, '{{') OR trim({column}, ' \t\r') <> '')"
 
 
-def structure_of(
-    connection: duckdb.DuckDBPyConnection, relation: str, column: str, *, order: str
-) -> Any:
+def structure_of(connection: duckdb.DuckDBPyConnection, relation: str, column: str, *, order: str) -> Any:
     """Return the structure that all JSON texts of a column share, as nested lists, dicts and type names.
 
     Parameters

@@ -91,7 +91,7 @@ def _repair(
         f"ORDER BY rowid LIMIT {_REPAIRED_AT_ONCE}"
     ).fetchall():
         repaired = np.empty(len(broken), dtype=object)
-        repaired[:] = [_repaired(line, files[file], row, words_in) for _, file, row, line in broken]
+        repaired[:] = [_repaired(line, files[int(file)], row, words_in) for _, file, row, line in broken]
         connection.register("repaired", {"id": np.array([row[0] for row in broken]), "text": repaired})
         connection.execute("UPDATE read SET line = text FROM repaired WHERE read.rowid = repaired.id")
         connection.unregister("repaired")
@@ -126,9 +126,7 @@ def _broken_line(file: str, row: int, line: str, error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         around = line[max(0, error.colno - 21) : error.colno + 19]
         what = f"{error.msg.removesuffix(' at')} at character {error.colno}, near {around!r}"
-    return (
-        f"{file!r}, line {row + 1} must be one complete JSON object; found: {what}. Repair or remove that line."
-    )
+    return f"{file!r}, line {row + 1} must be one complete JSON object; found: {what}. Repair or remove that line."
 
 
 def _refuse_other_than_objects(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:

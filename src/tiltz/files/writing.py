@@ -172,7 +172,8 @@ def _array(values: Any) -> np.ndarray:
     kinds = {type(value) for value in listed}
     if kinds and (kinds <= {int, float} or kinds == {bool}):
         array = np.asarray(listed)
-        if array.dtype.kind in "biuf":
+        # NumPy makes floats of integers that no integer type of its own holds together.
+        if array.dtype.kind in "biu" or (array.dtype.kind == "f" and float in kinds):
             return array
     array = np.empty(len(listed), dtype=object)
     array[:] = listed
@@ -222,9 +223,7 @@ def _without_quotes(connection: duckdb.DuckDBPyConnection, query: str) -> str:
         f"coalesce(bool_and(json_type({name}) NOT IN ('OBJECT', 'ARRAY')), true)" for name in names
     )
     found = first_row(connection, f"SELECT {scalar} FROM ({query})") or ()
-    texts = [
-        f"{scalar_text(name)} AS {name}" for name, is_text in zip(names, found, strict=True) if is_text
-    ]
+    texts = [f"{scalar_text(name)} AS {name}" for name, is_text in zip(names, found, strict=True) if is_text]
     return f"SELECT * REPLACE ({', '.join(texts)}) FROM ({query})" if texts else query
 
 

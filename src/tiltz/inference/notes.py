@@ -82,14 +82,7 @@ def _help(outcomes: Outcomes, betas: Floats, cells: Cells, request: Request) -> 
 
 def _wanted(n_wanted: Floats, beta_wanted: Floats) -> str:
     """Return how many samples, or which beta, half of the prompts would need."""
-    n, beta = (
-        float(np.median(n_wanted)),
-        float(np.nanmedian(beta_wanted)) if np.any(beta_wanted > 0) else np.nan,
-    )
-    samples = f"about {n:,.0f} samples" if n < 1e9 else ""
-    lowest = f"a beta of at least {number(beta, 2)}" if np.isfinite(beta) else ""
-    return (
-        f"half of them would get one from {' or '.join(filter(None, (samples, lowest)))}"
-        if samples or lowest
-        else ""
-    )
+    n, betas = float(np.median(n_wanted)), beta_wanted[np.isfinite(beta_wanted)]
+    parts = [f"about {n:,.0f} samples"] if n < 1e9 else []
+    parts += [f"a beta of at least {number(float(np.median(betas)), 2)}"] if len(betas) else []
+    return f"half of them would get one from {' or '.join(parts)}" if parts else ""

@@ -50,4 +50,6 @@ def as_whole(column: str, type_: str) -> str | None:
     number = as_number(column, type_)
     if number is None:
         return None
-    return f"CASE WHEN abs({number}) <= {EXACT} AND {number} = floor({number}) THEN CAST({number} AS BIGINT) END"
+    return (
+        f"CASE WHEN abs({number}) <= {EXACT} AND {number} = floor({number}) THEN CAST({number} AS BIGINT) END"
+    )

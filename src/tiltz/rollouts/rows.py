@@ -150,7 +150,9 @@ def _refuse_two_texts(draws: Draws) -> None:
         return
     table, label, text = draws.table, draws.column("prompt_id"), draws.column("prompt")
     hashed = (
-        f"hash(CAST(to_json({text}) AS VARCHAR))" if table.columns[draws.names["prompt"]] != "VARCHAR" else f"hash({text})"
+        f"hash(CAST(to_json({text}) AS VARCHAR))"
+        if table.columns[draws.names["prompt"]] != "VARCHAR"
+        else f"hash({text})"
     )
     row = table.first(
         f"SELECT CAST(any_value({label}) AS VARCHAR), arg_min({FILE}, {POSITION}), arg_min({ROW}, "
@@ -229,9 +231,7 @@ def _steps(draws: Draws, found: Mapping[str, np.ndarray]) -> np.ndarray | None:
     if bad.any():
         i = int(np.argmax(bad))
         position = int(found["position"][i])
-        row = draws.table.first(
-            f"SELECT CAST({column} AS VARCHAR) FROM {draws.table.relation} WHERE {POSITION} = {position}"
-        )
+        row = draws.table.first(f"SELECT {column} FROM {draws.table.relation} WHERE {POSITION} = {position}")
         value = "null" if row is None or row[0] is None else shortened(row[0])
         raise LayoutError(
             f"every step must be a whole number of at most 64 bits (as a float, at most 2**53); found {value} "

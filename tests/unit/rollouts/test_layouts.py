@@ -203,6 +203,76 @@ def test_nemo_rl_without_completions_names_the_line(jsonl):
         read(jsonl([{"context": "c", "completions": ["x", "y"]}]))
 
 
+HIDDEN = ("one", "place", "draw", "position", "label", "code", "first", "PLACE", "Draw", "pick", "rowid")
+
+
+@pytest.mark.parametrize("name", [*HIDDEN, "completion", "Completion", "reward", "Reward", "Prompt"])
+def test_columns_named_like_what_is_made_do_no_harm(jsonl, parquet, tmp_path, name):
+    lines = [
+        {"context": c, "completions": [{"completion": f"{c}{i}", "reward": i} for i in range(3)]}
+        for c in "ba"
+    ]
+    columns = {"problem": ["b", "a"]}
+    for i in range(3):
+        columns |= {f"response_{i}": [f"{c}{i}" for c in "ba"], f"eval_{i}": [i, i]}
+    for path in (
+        jsonl(line | {name: 9 - i} for i, line in enumerate(lines)),
+        parquet(columns | {name: [9, 8]}),
+    ):
+        outcomes = read(path, reward=None if name.lower() != "reward" else "reward")
+        assert groups_of(outcomes) == {"b": [0.0, 1.0, 2.0], "a": [0.0, 1.0, 2.0]}
+        outcomes.source.write([4, 0], tmp_path / "out.jsonl")
+        written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+        assert [(row["completion"], row["draw"]) for row in written] == [("a1", 1), ("b0", 0)]
+        if name.lower() not in ("draw", "completion", "reward", "prompt"):
+            assert [row[name] for row in written] == [8, 9]
+
+
+def test_fields_of_completions_named_like_what_is_made_do_no_harm(jsonl):
+    fields = {"place": 1, "one": 2, "draw": 9, "prompt": "other"}
+    completions = [{"completion": "x", "reward": i, "reference_logprob": -1.0 - i} | fields for i in range(3)]
+    outcomes = read(jsonl([{"context": "c", "completions": completions}]))
+    assert groups_of(outcomes) == {"c": [0.0, 1.0, 2.0]}
+    for one in completions:
+        one["log_ref"] = -9.0
+    with pytest.raises(
+        LayoutError, match=r"one log_ref; .* two fields for it \(reference_logprob, log_ref\)"
+    ):
+        read(jsonl([{"context": "c", "completions": completions}]))
+    completions[0]["Reward"] = 5
+    with pytest.raises(LayoutError, match=r"found type JSON\[\] .* alike up to upper and lower case"):
+        read(jsonl([{"context": "c", "completions": completions}]))
+
+
+def test_prompts_of_several_kinds_are_text_or_messages(jsonl, tmp_path):
+    chat = [{"role": "user", "content": "Hi"}]
+    prompts = ["1", 1, 1.5, chat, "Hi", {"role": "user"}]
+    outcomes = read(jsonl({"prompt": p, "reward": i} for i, p in enumerate(prompts)))
+    assert outcomes.prompt.tolist() == [
+        "1",
+        "1.5",
+        canonical_messages(json.dumps(chat)),
+        "Hi",
+        '{"role": "user"}',
+    ]
+    for name in ("o.jsonl", "o.parquet"):
+        outcomes.source.write(np.arange(6), tmp_path / name)
+        assert read(tmp_path / name).prompt.tolist() == outcomes.prompt.tolist()
+
+
+def test_the_same_file_is_not_pooled_with_itself(jsonl, monkeypatch):
+    path = jsonl([{"prompt": "p", "reward": 1}])
+    monkeypatch.chdir(path.parent)
+    (path.parent / "latest.jsonl").symlink_to(path.name)
+    for files in ([path.name, f"./{path.name}"], [path, path.parent], path.parent, ["latest.jsonl", path]):
+        assert read(files).n.tolist() == [1]
+
+
+def test_verl_with_a_label_for_each_prompt(jsonl):
+    rows = [{"input": "p", "output": "o", "score": 1, "prompt_id": 7}] * 2
+    assert read(jsonl(rows)).prompt.tolist() == [7]
+
+
 def test_any_column_can_be_the_reward_beside_a_prompt(parquet):
     path = parquet({"prompt": ["p", "p"], "quality": [1, 2], "length": [3, 4]})
     assert read(path, reward="quality").reward.tolist() == [1.0, 2.0]

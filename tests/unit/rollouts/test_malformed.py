@@ -31,9 +31,12 @@ def rows(**columns) -> dict:
         (rows(prompt_id=["x", None, "y", "y"]), r"'prompt_id' is null in '.*', row 2"),
         (rows(prompt_id=["x", "x", "x", "y"]), r"'x' has different texts in '.*', row [12] and '.*', row 3"),
         (rows(prompt_id=[1.5, 1.5, 2.0, 2.0]), "must hold text or whole numbers"),
-        (rows(step=[1, 1, None, 1]), r"whole number; found none in '.*', row 3"),
-        (rows(step=[1, 1.5, 1, 1]), r"whole number; found none in '.*', row 2"),
-        (rows(step=["1", "1", "x", "1"]), r"whole number; found none in '.*', row 3"),
+        (rows(step=[1, 1, None, 1]), r"step must be a whole number .* found null in '.*', row 3"),
+        (rows(step=[1, 1.5, 1, 1]), r"step must be a whole number .* found 1.5 in '.*', row 2"),
+        (rows(step=["1", "1", "x", "1"]), r"step must be a whole number .* found 'x' in '.*', row 3"),
+        (rows(step=[1, 1, 2**63, 2**63 + 1]), r"found 9223372036854775808 in '.*', row 3.*\(2 such rows\)"),
+        (rows(step=[1, 1e300, 1, 1]), r"found 1e\+300 in '.*', row 2"),
+        (rows(step=[1, 2.0**53 + 2, 1, 1]), r"found 9007199254740994.0 in '.*', row 2"),
         (rows(step=[1, 1, 2, 2]), r"steps 1, 2\. Name one with --step 1 "),
         (rows(log_policy=[-1.0] * 4), "drawn from a policy .* need log_ref"),
         (rows(log_proposal=[-1.0] * 4), "drawn from a proposal .* need log_ref"),
@@ -154,6 +157,15 @@ def test_steps_are_chosen(parquet):
     assert read(parquet(rows(), "y.parquet"), step="all").step is None
 
 
+def test_large_steps_stay_apart(parquet, tmp_path):
+    path = parquet(rows(step=[2**62, 2**62, 2**62 + 1, 2**63 - 1], prompt=list("aabb")))
+    outcomes = read(path, step="all")
+    assert outcomes.step.tolist() == [2**62, 2**62 + 1, 2**63 - 1]
+    assert outcomes.n.tolist() == [2, 1, 1]
+    (tmp_path / "x.csv").write_text(f"prompt,reward,step\na,1,{2**62}\na,2,{2**62 + 1}\n")
+    assert read(tmp_path / "x.csv", step=2**62 + 1).reward.tolist() == [2.0]
+
+
 def test_a_bad_row_of_another_step_does_no_harm(parquet):
     assert read(parquet(rows(step=[1, 1, 2, 2], reward=[1.0, 0.0, NAN, 1.0])), step=1).reward.tolist() == [
         1.0,
@@ -180,6 +192,49 @@ def test_declarations_reach_the_outcomes(parquet):
     path = parquet(rows())
     assert read(path, reward_range=(0, 2)).reward_range == (0.0, 2.0)
     assert read(path, reward_values=(0, 0.25, 0.5, 1)).reward_values == (0.0, 0.25, 0.5, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        (
+            {"reward_range": (0, 0.5)},
+            r"reward_range \[0, 0.5\]; found 1 in '.*', row 1, prompt 'a' \(1 such row\)",
+        ),
+        (
+            {"reward_values": (1, 0)},
+            r"reward_values \(0.0, 1.0\); found 0.5 in '.*', row 3, prompt 'b' \(2 such",
+        ),
+        ({"reward_range": (1, 0)}, "lowest first"),
+        ({"reward_values": ()}, "without NaN"),
+    ],
+)
+def test_a_reward_that_contradicts_what_is_declared_is_named_with_its_place(parquet, declared, said):
+    with pytest.raises(InputError, match=said):
+        read(parquet(rows()), **declared)
+
+
+def test_what_was_resampled_from_a_tilted_policy_is_no_draw_of_the_reference(parquet, tmp_path):
+    source = read(parquet(rows())).source
+    for name in ("x.parquet", "x.jsonl", "x.csv"):
+        tilted = {"beta": [0.5] * 3, "weight": [0.7, 0.7, 1.0]}
+        source.write([0, 0, 2], tmp_path / name, columns=tilted)
+        with pytest.raises(LayoutError, match=rf"{name}' were resampled from the tilted policy at beta 0.5 "):
+            read(tmp_path / name)
+        assert read(tmp_path / name, drawn_from="reference").reward.tolist() == [1.0, 1.0, 0.5]
+    for other in (
+        {"beta": [0.5] * 4},
+        {"beta": ["b"] * 4, "weight": [1.0] * 4},
+        {"beta": [0.5] * 4, "weight": [7] * 4},
+    ):
+        assert read(parquet(rows(**other))).drawn_from == "reference"
+
+
+def test_the_columns_of_the_tilted_policy_are_no_rewards(parquet):
+    path = parquet(
+        {"step": [1, 1], "prompt": ["p"] * 2, "completion": ["c"] * 2, "r": [1, 2], "beta": [1, 2]}
+    )
+    assert read(path).source.reward == {"r": 1.0}
 
 
 def test_a_damaged_column_is_found_while_reading(parquet):

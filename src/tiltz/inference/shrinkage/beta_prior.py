@@ -45,6 +45,11 @@ class BetaParameters:
         """Mass of the Beta part."""
         return np.maximum(1.0 - self.mass_zero - self.mass_one, 0.0)
 
+    def within(self) -> BetaParameters:
+        """Return the same with negative masses set to 0."""
+        zero, one = (np.maximum(mass, 0.0) for mass in (self.mass_zero, self.mass_one))
+        return BetaParameters(a=self.a, b=self.b, mass_zero=zero, mass_one=one)
+
     def probability(self, n: Floats, k: Floats) -> Floats:
         """Return the probability of k successes among n, shape (n_points, n_cells)."""
         return (
@@ -181,17 +186,25 @@ class BetaModel:
 
         With two atoms there may be two hills, of which the posterior with one atom has found the higher.
         """
-        log_odds, variance = self.table.log_odds(zero=self.zero, one=self.one)
-        first, around = np.zeros(2), np.eye(2)
-        if self.zero and self.one:
-            parts = [BetaModel(table=self.table, zero=zero, one=not zero).posterior() for zero in (True, False)]
-            better = max(parts, key=lambda part: part.log_evidence)
-            first = better.weight @ better.points[:, :2]
-            off = better.points[:, :2] - first
-            around = 1.5 * (off.T * better.weight) @ off
-        covariance = np.diag(np.concatenate([np.ones(2), variance]))
-        covariance[:2, :2] = around
-        return np.concatenate([first, log_odds]), covariance
+        if not (self.zero and self.one):
+            log_odds, variance = self.table.log_odds(zero=self.zero, one=self.one)
+            return np.concatenate([np.zeros(2), log_odds]), np.diag(np.concatenate([np.ones(2), variance]))
+        models = [BetaModel(table=self.table, zero=zero, one=not zero) for zero in (True, False)]
+        fits = [model.posterior() for model in models]
+        model, fit = max(zip(models, fits, strict=True), key=lambda pair: pair[1].log_evidence)
+        parameters = model.parameters(fit.points)[0]
+        n = np.array([self.table.typical_n])
+        ends = np.concatenate([parameters.within().probability(n, k) for k in (np.zeros(1), n)], axis=1)
+        rest = np.maximum(1 - ends.sum(axis=1), 1e-300)[:, None]
+        # An end without an atom yet has room for one that no prompt would have shown.
+        one_prompt = 1 / self.table.n_prompts
+        points = np.column_stack([fit.points[:, :2], np.log((ends + one_prompt) / rest)])
+        centre = fit.weight @ points
+        covariance = ((points - centre).T * fit.weight) @ (points - centre)
+        typical = fit.weight @ ends
+        return centre, 1.5 * covariance + np.diag(
+            np.concatenate([np.zeros(2), one_prompt / (one_prompt + typical)])
+        )
 
     def parameters(self, points: Floats) -> tuple[BetaParameters, Floats]:
         """Return parameters and the log of how densely the coordinates beyond the first two cover the masses."""
@@ -219,13 +232,7 @@ class BetaModel:
         """Return log-likelihood and log prior density of coordinates."""
         parameters, log_jacobian = self.parameters(points)
         legal = (parameters.mass_zero >= 0) & (parameters.mass_one >= 0) & (parameters.rest > 0)
-        within = BetaParameters(
-            a=parameters.a,
-            b=parameters.b,
-            mass_zero=np.maximum(parameters.mass_zero, 0.0),
-            mass_one=np.maximum(parameters.mass_one, 0.0),
-        )
-        probability = np.maximum(within.probability(self.table.n, self.table.k), 1e-300)
+        probability = np.maximum(parameters.within().probability(self.table.n, self.table.k), 1e-300)
         log_likelihood = np.log(probability) @ self.table.weight
         n_atoms = self.zero + self.one
         log_prior = (

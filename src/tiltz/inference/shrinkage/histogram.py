@@ -46,7 +46,7 @@ class Histogram:
             )
         cells, where = np.unique(np.stack([samples, successes])[:, prompts > 0], axis=1, return_inverse=True)
         summed = np.bincount(where.reshape(-1), prompts[prompts > 0])
-        return cls(n=cells[0], k=cells[1], weight=summed)
+        return cls(n=cells[0], k=cells[1], weight=summed.astype(np.float64))
 
     @property
     def n_prompts(self) -> float:

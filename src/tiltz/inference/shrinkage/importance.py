@@ -15,7 +15,7 @@ LogDensities = Callable[[Floats], tuple[Floats, Floats]]
 _DEGREES = 5.0
 _LEAST, _MOST = 0.04, 1 / 6  # share of the points that must still count when the likelihood is let in further
 _WIDER = 1.1  # a proposal a little wider than the posterior costs little; one that is narrower costs much
-_LAST_ROUNDS, _MOST_ROUNDS = 3, 100
+_LAST_ROUNDS, _MOST_ROUNDS = 3, 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,11 +74,11 @@ def posterior_points(
         log_likelihood, log_prior = log_densities(points)
         log_weight = log_prior - log_standard + np.log(np.diag(root)).sum()
         power = _next_power(log_weight, log_likelihood, power)
+        weight = _normalised(log_weight + power * log_likelihood)
+        log_weight = log_weight + log_likelihood
         in_full += power == 1.0
-        log_weight = log_weight + (1.0 if in_full == _LAST_ROUNDS else power) * log_likelihood
-        if in_full == _LAST_ROUNDS:
+        if in_full >= _LAST_ROUNDS and _counting(log_weight) >= _MOST:
             break
-        weight = _normalised(log_weight)
         mean = weight @ points
         root = _wider_root(((points - mean).T * weight) @ (points - mean))
     top = np.max(log_weight)

@@ -37,9 +37,7 @@ def flatten(table: Table) -> Table:
         for name in table.columns
         if not _NUMBERED.fullmatch(name) and name.lower() not in _MADE | set(prompt)
     }
-    others = "".join(
-        f", {expression} AS {identifier(name)}" for name, expression in (kept | prompt).items()
-    )
+    others = "".join(f", {expression} AS {identifier(name)}" for name, expression in (kept | prompt).items())
     inner = (
         f"SELECT {FILE}, {ROW}, {POSITION} AS {_PLACE}{others}, unnest([{listed}]) AS {_ONE} "
         f"FROM {table.relation}"

@@ -43,7 +43,7 @@ def _fields(table: Table) -> list[str]:
     """Return the names that the completions have."""
     type_ = table.type_of("completions")
     element = dict(type_.children)["child"] if type_.id == "list" else type_
-    fields = [name for name, _ in element.children] if element.id == "struct" else []
+    fields = [str(name) for name, _ in element.children] if element.id == "struct" else []
     if "reward" not in fields:
         raise LayoutError(
             f"the column completions must hold lists of objects with completion and reward; found type "
