@@ -1,5 +1,7 @@
 """The normalization factor of a reward-weighted policy: exact, certified, or with an interval that covers."""
 
+import importlib
+
 from tiltz.curves import (
     BetaChoice,
     SamplesNeeded,
@@ -38,3 +40,10 @@ __all__ = [
     "tilt",
     "tilted_log_prob",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Load the larger rooms on first use."""
+    if name in ("laws", "testbeds"):
+        return importlib.import_module(f"tiltz.{name}")
+    raise AttributeError(f"module 'tiltz' has no attribute {name!r}")

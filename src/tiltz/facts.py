@@ -28,6 +28,8 @@ class TableFacts:
         The smallest distinct rewards, ascending, at most three: three stand for "three or more".
     counts : tuple of int
         Rows with each of them.
+    n_prompts : int
+        Groups.
     n_equal_groups : int
         Groups of at least two rows whose rewards are all equal.
     rate_cells : tuple of (int, int, int)
@@ -37,6 +39,7 @@ class TableFacts:
 
     values: tuple[float, ...]
     counts: tuple[int, ...]
+    n_prompts: int
     n_equal_groups: int
     rate_cells: tuple[tuple[int, int, int], ...]
 
@@ -54,6 +57,7 @@ class TableFacts:
         return cls(
             values=distinct,
             counts=counts,
+            n_prompts=len(groups.size),
             n_equal_groups=int(np.count_nonzero(equal)),
             rate_cells=cells,
         )
@@ -70,6 +74,7 @@ class TableFacts:
         return TableFacts(
             values=values,
             counts=tuple(counts[value] for value in values),
+            n_prompts=self.n_prompts + other.n_prompts,
             n_equal_groups=self.n_equal_groups + other.n_equal_groups,
             rate_cells=_merged_cells(values, self, other) if len(values) <= 2 else (),
         )

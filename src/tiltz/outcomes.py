@@ -301,7 +301,9 @@ class Outcomes:
         if weighted:
             what = "log_proposal must be above -inf for an outcome that was drawn"
             refuse(log_probs[1] == -np.inf, groups, what)
-            log_weight = frozen(log_probs[0] - log_probs[1])
+            with np.errstate(over="ignore"):
+                log_weight = frozen(log_probs[0] - log_probs[1])
+            refuse(log_weight == np.inf, groups, "log_ref less log_proposal must be a float", log_probs[0])
         declared_range = None if reward_range is None else checked_range(reward_range)
         declared_values = None if reward_values is None else checked_values(reward_values)
         check_declared(rewards, groups, declared_range, declared_values)

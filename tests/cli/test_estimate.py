@@ -113,7 +113,10 @@ def test_rows_limits_the_lines(tiltz, rollouts):
         (["rollouts.jsonl", "--beta", "1", "--reward", "nope"], "nope"),
         (["rollouts.jsonl", "--beta", "1", "--reward", "completion"], "completion"),
         (["rollouts.jsonl", "--beta", "1", "--reward-range", "1:0"], "lowest first"),
-        (["rollouts.jsonl", "--beta", "1", "--reward-range", "0.5:1"], "found 0 in row 0, prompt 'p0'"),
+        (
+            ["rollouts.jsonl", "--beta", "1", "--reward-range", "0.5:1"],
+            "found 0 in 'rollouts.jsonl', line 1, prompt 'p0'",
+        ),
         (["rollouts.jsonl", "--beta", "1", "--reward-values", "0,2"], "reward_values"),
         (["rollouts.jsonl", "--beta", "1", "-o", "table.xlsx"], "table.xlsx"),
         (["rollouts.jsonl", "--beta", "1", "-o", "no/such/folder.csv"], "folder"),

@@ -366,8 +366,12 @@ def test_every_cut_inside_a_zstd_frame_is_found(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("x.jsonl.gz", gzip.compress(b'{"a": 1}\n')[:-8] + bytes(8), "damaged gzip file: CRC check failed"),
-        ("x.jsonl.gz", gzip.compress(b'{"a": 1}\n') + b"more", "damaged gzip file"),
+        (
+            "x.jsonl.gz",
+            gzip.compress(b'{"a": 1}\n', mtime=0)[:-8] + bytes(8),
+            "damaged gzip file: CRC check failed",
+        ),
+        ("x.jsonl.gz", gzip.compress(b'{"a": 1}\n', mtime=0) + b"more", "damaged gzip file"),
         ("x.jsonl.zst", UNCHECKED + b"more", r"damaged zstd file: a frame must begin at byte 18"),
         ("x.jsonl.zst", UNCHECKED[:6] + b"\x07" + UNCHECKED[7:], "damaged zstd file: .* no known type"),
         ("x.jsonl.zst", CHECKED[:-1] + b"\0", "doesn't match checksum"),
@@ -434,33 +438,36 @@ def test_a_file_name_that_is_no_text_is_refused(tmp_path):
         write_columns({"a": [1]}, name)
 
 
-class Interrupted:
-    """A connection in which Ctrl-C is pressed during the queries that begin with a word."""
+class Failing:
+    """A connection in which the queries that begin with some words fail."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, word: str) -> None:
-        self.connection, self.word = connection, word
+    def __init__(self, connection: duckdb.DuckDBPyConnection, **failures: Exception) -> None:
+        self.connection, self.failures = connection, failures
 
     def execute(self, sql: str, *parameters: object) -> object:
-        if sql.startswith(self.word):
-            # What the engine raises then.
-            raise RuntimeError("Query interrupted")
+        if sql.split()[0] in self.failures:
+            raise self.failures[sql.split()[0]]
         return self.connection.execute(sql, *parameters)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.connection, name)
 
 
+# What the engine raises when Ctrl-C is pressed.
+INTERRUPTED = RuntimeError("Query interrupted")
+
+
 def test_an_interrupted_query_is_a_keyboard_interrupt_and_leaves_nothing(tmp_path, monkeypatch):
     write_columns({"a": [1, 2]}, tmp_path / "x.jsonl")
     table = open_table([str(tmp_path / "x.jsonl")])
     with pytest.raises(KeyboardInterrupt):
-        replace(table, connection=Interrupted(table.connection, "SELECT")).query("SELECT 1")
+        replace(table, connection=Failing(table.connection, SELECT=INTERRUPTED)).query("SELECT 1")
     with pytest.raises(KeyboardInterrupt):
-        replace(table, connection=Interrupted(table.connection, "SELECT")).arrays("SELECT 1")
-    slow = replace(table, connection=Interrupted(table.connection, "COPY"))
+        replace(table, connection=Failing(table.connection, SELECT=INTERRUPTED)).arrays("SELECT 1")
+    slow = replace(table, connection=Failing(table.connection, COPY=INTERRUPTED))
     with pytest.raises(KeyboardInterrupt):
         write_rows(slow, np.array([0]), tmp_path / "y.jsonl")
-    monkeypatch.setattr(opening_module, "connect", lambda: Interrupted(duckdb.connect(), "INSERT"))
+    monkeypatch.setattr(opening_module, "connect", lambda: Failing(duckdb.connect(), INSERT=INTERRUPTED))
     with pytest.raises(KeyboardInterrupt):
         open_table([str(tmp_path / "x.jsonl")])
     assert os.listdir(tmp_path) == ["x.jsonl"]
@@ -533,13 +540,9 @@ def test_a_full_disk_is_said(tmp_path):
 def test_an_error_of_writing_is_not_hidden_by_cleaning_up(tmp_path):
     write_columns({"x": [1, 2]}, tmp_path / "x.parquet")
     table = open_table([str(tmp_path / "x.parquet")])
-    (tmp_path / "x.parquet").write_bytes(b"")
-    table.connection.execute("CREATE VIEW picked AS SELECT 1")
-    with pytest.raises(duckdb.Error):
-        write_rows(table, np.array([0]), tmp_path / "y.jsonl")
-    table.connection.execute("DROP VIEW picked")
-    with pytest.raises(FileError, match="cannot be written"):
-        write_rows(table, np.array([0]), tmp_path / "y.jsonl")
+    failing = Failing(table.connection, COPY=duckdb.IOException("first"), DROP=duckdb.Error("second"))
+    with pytest.raises(FileError, match=r"y.jsonl' cannot be written: first\."):
+        write_rows(replace(table, connection=failing), np.array([0]), tmp_path / "y.jsonl")
     assert os.listdir(tmp_path) == ["x.parquet"]
 
 

@@ -73,15 +73,15 @@ def estimate(
       tiltz estimate rollouts.jsonl --beta 0.1 --reward-values 0,1 --json
       tiltz estimate rollouts.parquet --beta 0.01 --shrink
     """
-    outcomes = session.read_table(files, to_write=[output], **table)
+    outcomes = session.read_table(
+        files, to_write=[output], reward_range=reward_range, reward_values=reward_values, **table
+    )
     with session.progress("estimating") as progress:
         found = tiltz.estimate(
             outcomes,
             betas,
             level=level,
             interval=None if interval == "none" else interval,
-            reward_range=reward_range,
-            reward_values=reward_values,
             shrink=shrink,
             prior=prior,
             progress=progress,

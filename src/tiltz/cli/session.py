@@ -46,10 +46,13 @@ def read_table(
     wanted: tuple[str, ...],
     *,
     to_write: Sequence[str | None] = (),
+    **declared: Any,
 ) -> Outcomes:
     """Return the rollouts that the options of :func:`tiltz.cli.options.reading` name, none of which is written to."""
     with progress("reading"):
-        outcomes = read(list(files), reward=reward_weights(reward), step=step, drawn_from=drawn_from)
+        outcomes = read(
+            list(files), reward=reward_weights(reward), step=step, drawn_from=drawn_from, **declared
+        )
     for target in to_write:
         keep_from(target, outcomes.source.files)
     return _keep(outcomes, wanted) if wanted else outcomes

@@ -61,13 +61,10 @@ def sweep(
     """
     if plot is not None:
         check_picture(plot)
-    outcomes = session.read_table(files, to_write=[output, plot], **table)
-    options: dict[str, Any] = {
-        "level": level,
-        "reward_range": reward_range,
-        "reward_values": reward_values,
-        "width": width,
-    }
+    outcomes = session.read_table(
+        files, to_write=[output, plot], reward_range=reward_range, reward_values=reward_values, **table
+    )
+    options: dict[str, Any] = {"level": level, "width": width}
     with session.progress("sweeping") as progress:
         found = tiltz.sweep(
             outcomes,

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tiltz.errors import InputError
 from tiltz.inference import Estimate
 from tiltz.inference.estimate import assemble
-from tiltz.inference.request import Request, check_table, checked_betas
+from tiltz.inference.request import Request, check_table, checked_betas, checked_width
 from tiltz.inference.support import support_of
 from tiltz.kernels import Progress, reduce_groups
 from tiltz.outcomes import Outcomes
@@ -42,7 +41,7 @@ class Sweep:
     Attributes
     ----------
     estimate : Estimate
-        Points and intervals at every beta; its arrays can be read from the sweep directly.
+        Points and intervals at every beta.
     mean_reward : array, shape (n_prompts, n_betas)
         Tilted mean reward; NaN for partial tables, whose unlisted outcomes leave it open.
     kl, kl_reverse : array, shape (n_prompts, n_betas)
@@ -201,11 +200,12 @@ def sweep(
         Widest interval, in nats, that counts as reliable.
     simultaneous : bool, default False
         Whether the limits of a prompt shall hold for all betas together: from one band on the law of the reward where
-        few rewards are possible, or for ``interval="band"``; else from betting limits that share the error.
+        few rewards are possible, or for ``interval="band"``; else from betting limits that share the error (without an
+        upper one where nothing is declared). The interval of the mean over prompts stays one for each beta.
     rng : numpy.random.Generator, optional
         As in :func:`tiltz.estimate`.
     progress : callable, optional
-        Told the share of the work that is done, from 0 to 1.
+        As in :func:`tiltz.estimate`.
 
     Returns
     -------
@@ -235,8 +235,9 @@ def sweep(
         support=support_of(outcomes, reward_range, reward_values),
         rng=rng,
         simultaneous=simultaneous,
+        progress=progress,
     )
-    reduced = reduce_groups(outcomes.columns(), checked[None, :], moments=True, progress=progress)
+    reduced = reduce_groups(outcomes.columns(), checked[None, :], moments=True, progress=request.first_pass)
     found = assemble(outcomes, checked, reduced, request)
     known = outcomes.evidence != "partial"
     moments = {
@@ -257,9 +258,3 @@ def reliable_cells(lo: Floats, hi: Floats, kind: npt.NDArray[Any], width: float)
         # An exact log Z of -inf is known, though inf - inf is not a width.
         narrow = (told & (hi - lo <= width)) | (kind == "exact")
     return narrow & (kind != "lower-only")
-
-
-def checked_width(width: float) -> None:
-    """Refuse a width that is not a positive number."""
-    if isinstance(width, bool) or not isinstance(width, int | float | np.number) or not 0 < width < np.inf:
-        raise InputError(f"width must be a positive number of nats, such as 1.0; found {width!r}.")

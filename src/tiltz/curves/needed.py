@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tiltz.curves.curve import checked_width
 from tiltz.errors import InputError
 from tiltz.inference.estimate import estimate_cells
 from tiltz.inference.intervals import clopper_pearson, normal_quantile, two_point_log_z
-from tiltz.inference.request import Request, check_table, checked_betas
+from tiltz.inference.request import Request, check_table, checked_betas, checked_width
 from tiltz.inference.sampled import FEW, HEAVY, THIN, spread_in_nats
 from tiltz.inference.support import support_of
 from tiltz.kernels import reduce_groups
@@ -97,9 +96,9 @@ def samples_needed(
     Notes
     -----
     A projection: it takes the success rate, the spread and the tail that the samples show to be the true ones. Where
-    two rewards are possible it inverts the Clopper-Pearson interval; elsewhere widths shrink like n^-1/2, and n must
-    reach what a two-sided answer needs (25, and a bulk effective sample size of 10). ``inf`` where all samples are
-    equal and nothing is declared, or where the tail index is 0.7 or more.
+    two rewards are possible and a fixed number was drawn from the reference, it inverts the Clopper-Pearson interval.
+    Elsewhere widths shrink like n^-1/2, and where nothing is declared n must reach what a two-sided answer needs (25,
+    and a bulk effective sample size of 10); ``inf`` where all samples are then equal, or the tail index is 0.7 or more.
 
     Examples
     --------
@@ -138,7 +137,8 @@ def _by_rate(outcomes: Outcomes, betas: Floats, request: Request, width: float) 
 
     def wide(size: Floats) -> npt.NDArray[np.bool_]:
         limits = clopper_pearson(rate[:, None] * size, size, request.level)
-        lo, hi = (two_point_log_z(limit, low, high, betas[None, :]) for limit in limits)
+        # Less high / beta, which would leave no digits to the width where beta is tiny.
+        lo, hi = (two_point_log_z(limit, low - high, 0.0, betas[None, :]) for limit in limits)
         with np.errstate(invalid="ignore"):
             return ~(hi - lo <= width)
 
@@ -164,4 +164,6 @@ def _by_root_n(outcomes: Outcomes, betas: Floats, request: Request, width: float
     unclear = (cells.khat >= HEAVY) | np.isnan(projected)
     equal = np.array([["all_equal" in flags for flags in row] for row in cells.flags])
     hopeless = (cells.kind == "lower-only") & (unclear | equal)
+    if request.support.range is None:
+        projected = np.maximum(projected, least)
     return np.where(hopeless, np.inf, projected)

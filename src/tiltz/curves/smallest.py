@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tiltz.curves.curve import checked_width, reliable_cells
+from tiltz.curves.curve import reliable_cells
 from tiltz.errors import InputError
 from tiltz.inference.estimate import estimate_cells
-from tiltz.inference.request import Request, check_table
+from tiltz.inference.request import Request, check_table, checked_width
 from tiltz.inference.support import Support, support_of
 from tiltz.kernels import Columns, reduce_groups, reward_spread
 from tiltz.outcomes import Outcomes
@@ -108,6 +108,8 @@ def _ends(columns: Columns, support: Support, width: float) -> tuple[Floats, Flo
     spread = np.maximum(reward_spread(columns), apart.max(axis=0))
     gap = np.min(np.where(apart > 0, apart, np.inf), axis=0)
     spread = np.where(spread > 0, spread, 1.0)
-    return spread * (_FAR / min(width, 1.0)), np.where(np.isfinite(gap), gap, spread) / (
-        _FAR * max(width, 1.0)
-    )
+    floats = np.finfo(np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        greatest = np.minimum(spread * (_FAR / min(width, 1.0)), floats.max)
+        least = np.where(np.isfinite(gap), gap, spread) / (_FAR * max(width, 1.0))
+    return np.maximum(greatest, floats.tiny), np.maximum(least, floats.tiny)

@@ -64,7 +64,8 @@ def estimate(
         Moves the random stream that every prompt has for its bootstrap. Left out, the same table always gives the
         same interval.
     progress : callable, optional
-        Told the share of the work that is done, from 0 to 1.
+        Told the share of the work that is done, from 0 to 1: the first pass over the rows counts as a tenth, the
+        intervals that need loops of their own as the rest.
 
     Returns
     -------
@@ -96,10 +97,10 @@ def estimate(
     check_table(outcomes)
     betas = checked_betas(beta)
     support = support_of(outcomes, reward_range, reward_values)
-    request = Request(level=level, interval=interval, support=support, rng=rng)
+    request = Request(level=level, interval=interval, support=support, rng=rng, progress=progress)
     if prior is not None and not shrink:
         raise InputError(f"prior={prior!r} says how prompts are pooled; it needs shrink=True.")
-    reduced = reduce_groups(outcomes.columns(), betas[None, :], progress=progress)
+    reduced = reduce_groups(outcomes.columns(), betas[None, :], progress=request.first_pass)
     return assemble(outcomes, betas, reduced, request, prior=(prior or "atoms") if shrink else None)
 
 
@@ -123,6 +124,8 @@ def assemble(
         n=outcomes.n,
         level=request.level,
         evidence=outcomes.evidence,
+        sure=outcomes.evidence == "complete"
+        or (outcomes.evidence == "partial" and outcomes.remainder is None),
         notes=notes,
         **cells.arrays(),
     )
@@ -139,7 +142,13 @@ def estimate_cells(outcomes: Outcomes, beta: Floats, reduced: Reduced, request: 
         return sampled_cells(outcomes, beta, reduced, request)
     rest = None if outcomes.remainder is None else _remainder_cells(outcomes.remainder, beta, request)
     return partial_cells(
-        outcomes, beta, reduced, rest, support=request.support, points_only=request.interval is None
+        outcomes,
+        beta,
+        reduced,
+        rest,
+        support=request.support,
+        closed="certified" if request.interval in ("auto", "betting") else "approximate",
+        points_only=request.interval is None,
     )
 
 

@@ -16,8 +16,9 @@ from tiltz.grouping import group_rows
 from tiltz.inference.allocation import next_samples
 from tiltz.inference.cells import Cells, flag_sets
 from tiltz.inference.intervals import delta_bias
-from tiltz.inference.request import checked_betas, checked_level
+from tiltz.inference.request import checked_betas, checked_level, checked_width
 from tiltz.inference.result import Estimate
+from tiltz.inference.sampled import FEW
 from tiltz.kernels import Columns, reduce_groups
 from tiltz.text import number
 
@@ -28,6 +29,7 @@ Label = str | int
 _SPACING = 2.0**-10  # of a declared range, or of 1 where none is declared
 _MAGIC = b"tiltz monitor 1\n"
 _HARD = -(1 << 62)  # the cell of -inf
+_DAMAGED = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, zlib.error)
 
 
 class Monitor:
@@ -84,8 +86,13 @@ class Monitor:
         self.level = float(level)
         self._values = None if reward_values is None else checked_values(reward_values)
         self._range = None if reward_range is None else checked_range(reward_range)
-        if self._range is None and self._values is not None:
-            self._range = self._values[0], self._values[-1]
+        if self._values is not None:
+            ends = self._values[0], self._values[-1]
+            if self._range is not None and not self._range[0] <= ends[0] <= ends[1] <= self._range[1]:
+                raise InputError(
+                    f"reward_values must lie in reward_range; found {self._values} and {self._range}."
+                )
+            self._range = ends
         self._spacing = _checked_spacing(spacing, self._range)
         self._origin = self._range[0] if self._range is not None and np.isfinite(self._range[0]) else 0.0
         self._cells: dict[Label, dict[int, int]] = {}
@@ -125,12 +132,14 @@ class Monitor:
             raise InputError(f"rewards must be a number or 1-D; found shape {found.shape}.")
         if not len(found):
             return
-        labels = np.full(len(found), prompt, dtype=object) if np.ndim(prompt) == 0 else np.asarray(prompt)
+        listed = [prompt] * len(found) if isinstance(prompt, str) or np.ndim(prompt) == 0 else list(prompt)
+        labels = np.array(listed, dtype=object)
         if labels.shape != found.shape:
             raise InputError(
                 f"prompt must be one label or one for each of {len(found)} rewards; found {labels.shape}."
             )
-        groups = group_rows(labels if labels.dtype != object else np.array(labels.tolist(), dtype=object))
+        groups = group_rows(labels)
+        self._refuse_other_labels(groups.prompt.tolist())
         cells = self._cells_of(found)
         for label, rows in zip(
             groups.prompt.tolist(), np.split(groups.gather(cells), groups.start[1:-1]), strict=True
@@ -179,7 +188,7 @@ class Monitor:
         )
         point = self._reduced(np.where(low == high, low, 0.5 * low + 0.5 * high), count, start, betas)
         n = self.n
-        equal = np.broadcast_to((np.diff(start) == 1)[:, None], lo.shape)
+        equal = np.broadcast_to(self._equal()[:, None], lo.shape)
         cells = Cells.of(
             log_z=np.clip(point.log_z, lo, hi),
             soft_value=np.clip(point.soft_value, betas * lo, betas * hi),
@@ -187,7 +196,13 @@ class Monitor:
             ess=n[:, None] / (1 + point.relative_sd**2),
             kind=np.where(np.isposinf(hi), "lower-only", "certified").astype(object),
             bias=np.where(equal, np.nan, delta_bias(point.relative_sd, n[:, None].astype(np.float64))),
-            flags=flag_sets(lo.shape, all_equal=equal, saturated=point.largest_share > 0.5),
+            flags=flag_sets(
+                lo.shape,
+                all_equal=equal,
+                too_few=n[:, None] < FEW,
+                saturated=point.largest_share > 0.5,
+                two_valued=np.bool_(self._values is not None and len(self._values) <= 2),
+            ),
         )
         return Estimate(
             prompt=_label_array(self.prompt),
@@ -196,6 +211,7 @@ class Monitor:
             n=n,
             level=self.level,
             evidence="sampled",
+            sure=False,
             notes=self._notes(),
             **cells.arrays(),
         )
@@ -234,16 +250,21 @@ class Monitor:
         A width shrinks like n^-1/2, so the next sample of a prompt is worth about its width / 2n; samples go where
         that is largest, and prompts without any reward come first.
         """
-        labels = list(dict.fromkeys(prompts)) if prompts is not None else self.prompt
+        checked_width(width)
+        if isinstance(patience, bool) or not isinstance(patience, int | np.integer) or patience < 1:
+            raise InputError(f"patience must be a positive integer; found {patience!r}.")
+        if np.ndim(beta) != 0:
+            raise InputError(f"samples are given away for one beta; found {beta!r}.")
+        labels = self.prompt if prompts is None else self._listed(prompts)
         unknown = [label for label in labels if label not in self._cells]
         seen = [label for label in labels if label in self._cells]
         widths, drawn = np.full(len(unknown), np.inf), np.zeros(len(unknown), np.int64)
         if seen:
             found = self.estimate(beta)
-            at = np.array([self.prompt.index(label) for label in seen])
-            equal = np.array([len(self._cells[label]) == 1 for label in seen])
+            position = {label: i for i, label in enumerate(self._cells)}
+            at = np.array([position[label] for label in seen])
             still = (found.hi - found.lo)[at, 0]
-            still = np.where((still <= width) | (equal & (found.n[at] >= patience)), 0.0, still)
+            still = np.where((still <= width) | (self._equal()[at] & (found.n[at] >= patience)), 0.0, still)
             widths, drawn = np.concatenate([widths, still]), np.concatenate([drawn, found.n[at]])
         given = next_samples(n, widths, drawn)
         return {label: int(k) for label, k in zip(unknown + seen, given, strict=True) if k}
@@ -266,10 +287,13 @@ class Monitor:
         InputError
             If the two were declared differently.
         """
+        if not isinstance(other, Monitor):
+            raise InputError(f"a monitor merges with a monitor; found {type(other).__name__}.")
         if self._declared() != other._declared():
             raise InputError(
                 f"monitors merge only if declared alike; found {self._declared()} and {other._declared()}."
             )
+        self._refuse_other_labels(list(other._cells))
         merged = self.from_bytes(self.to_bytes())
         for label, cells in other._cells.items():
             counts = merged._cells.setdefault(label, {})
@@ -315,8 +339,16 @@ class Monitor:
                 spacing=declared["spacing"],
             )
             for label, cells, counts in held["counts"]:
-                monitor._cells[label] = dict(zip(map(int, cells), map(int, counts), strict=True))
-        except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as reason:
+                monitor._hold(label, cells, counts)
+        except (
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+            zlib.error,
+        ) as reason:
             raise InputError(
                 f"these bytes are not the state of a monitor, or are damaged ({reason})."
             ) from reason
@@ -324,6 +356,35 @@ class Monitor:
 
     def __repr__(self) -> str:
         return f"Monitor({len(self._cells)} prompts, {int(self.n.sum())} rewards, level {self.level:g})"
+
+    def _hold(self, label: Label, cells: list[int], counts: list[int]) -> None:
+        """Take over the counts of one prompt from a stored state, or refuse them."""
+        whole = all(type(x) is int for x in (*cells, *counts))
+        if type(label) not in (str, int) or label in self._cells or not whole or not cells:
+            raise ValueError(f"prompt {label!r}")
+        known = range(len(self._values)) if self._values is not None else range(_HARD, -_HARD)
+        if len(set(cells)) < len(cells) or any(cell not in known for cell in cells):
+            raise ValueError(f"cells of prompt {label!r}")
+        if any(not 0 < count < 1 << 53 for count in counts):
+            raise ValueError(f"counts of prompt {label!r}")
+        self._refuse_other_labels([label])
+        self._cells[label] = dict(zip(cells, counts, strict=True))
+
+    def _refuse_other_labels(self, labels: Sequence[Label]) -> None:
+        """Refuse text beside whole numbers, which would look alike when printed."""
+        held = next(iter(self._cells), labels[0] if labels else 0)
+        for label in labels:
+            if isinstance(label, str) != isinstance(held, str):
+                raise InputError(
+                    f"prompt labels must be all strings or all integers; found {label!r} beside {held!r}."
+                )
+
+    def _listed(self, prompts: Iterable[Label]) -> list[Label]:
+        labels = [prompts] if isinstance(prompts, str) or not isinstance(prompts, Iterable) else list(prompts)
+        for label in labels:
+            if isinstance(label, bool) or not isinstance(label, str | int | np.integer):
+                raise InputError(f"prompts must be labels, strings or integers; found {label!r}.")
+        return list(dict.fromkeys(label if isinstance(label, str) else int(label) for label in labels))
 
     def _declared(self) -> dict[str, Any]:
         values = None if self._values is None else [repr(value) for value in self._values]
@@ -374,6 +435,12 @@ class Monitor:
             low, high = np.maximum(low, self._range[0]), np.minimum(high, self._range[1])
         hard = cell == _HARD
         return np.where(hard, -np.inf, low), np.where(hard, -np.inf, high)
+
+    def _equal(self) -> npt.NDArray[np.bool_]:
+        """Whether all rewards of a prompt are known to be equal: in one cell, which is no gap of the grid."""
+        exact = self._values is not None
+        cells = self._cells.values()
+        return np.array([len(held) == 1 and (exact or next(iter(held)) % 2 == 0) for held in cells])
 
     def _arrays(self) -> tuple[Ints, Floats, Ints]:
         cell = np.array([cell for cells in self._cells.values() for cell in sorted(cells)], dtype=np.int64)

@@ -76,7 +76,7 @@ def over_population(
     m, mean = _mean(soft_value)
     mean_points, mean_upper = _mean(points)[1], _mean(upper)[1]
     reach = _t_quantile(level, m) / np.sqrt(m)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         within = _root_mean_square(points - lower) / normal_quantile(level)
         lo = mean_points - reach * np.fmax(_spread(points), within)
         hi = mean_upper + reach * _spread(upper)
@@ -133,7 +133,7 @@ def over_these(
 def _t_quantile(level: float, m: int) -> float:
     from scipy import special
 
-    return np.inf if m == 1 else float(special.stdtrit(m - 1, 1 - (1 - level) / 2))
+    return np.inf if m == 1 else -float(special.stdtrit(m - 1, (1 - level) / 2))
 
 
 def _root_mean_square(values: Floats) -> Floats:

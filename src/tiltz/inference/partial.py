@@ -20,6 +20,7 @@ def partial_cells(
     rest: Cells | None,
     *,
     support: Support,
+    closed: str,
     points_only: bool,
 ) -> Cells:
     """Return the cells of a partial table.
@@ -36,6 +37,8 @@ def partial_cells(
         What draws from the unlisted outcomes say of their Z; without them the reward range bounds it.
     support : Support
         What is declared of all rewards.
+    closed : str
+        Kind of a lower limit from draws together with the upper one that the range gives.
     points_only : bool
         Leave the limits out.
     """
@@ -54,7 +57,7 @@ def partial_cells(
         soft_value=soft_value,
         limits=None if points_only else (lo, hi),
         ess=outcomes.n[:, None] * np.exp(outcomes.log_listed)[:, None] / (1 + listed.relative_sd**2),
-        kind="certified" if rest is None else np.where(rest.kind == "lower-only", "certified", rest.kind),
+        kind="certified" if rest is None else np.where(rest.kind == "lower-only", closed, rest.kind),
         bias=np.full_like(log_z, np.nan),
         flags=None if rest is None else rest.flags,
     )

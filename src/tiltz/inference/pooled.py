@@ -55,7 +55,7 @@ def pooled_cells(
         return _pooled_rates(outcomes, betas, reduced, request, prior)
     if prior != "atoms":
         raise InputError(
-            f"prior={prior!r} is a law of success rates, and these rewards take more than two values."
+            f"prior={prior!r} is a law of success rates; declare reward_values=(low, high) if only two are possible."
         )
     return _pooled_rewards(outcomes, betas, reduced, request)
 
@@ -63,7 +63,7 @@ def pooled_cells(
 def _pooled_rates(
     outcomes: Outcomes, betas: Floats, reduced: Reduced, request: Request, prior: str
 ) -> tuple[Cells, str]:
-    from tiltz.inference.shrinkage import fit_rates
+    from tiltz.inference.shrinkage import LARGEST_N, fit_rates
 
     low, high = request.support.range or (0.0, 0.0)
     if not np.isfinite(low) or low == high:
@@ -73,12 +73,29 @@ def _pooled_rates(
     n, k, prompts = np.array(outcomes.facts.rate_cells, dtype=np.float64).T
     if len(outcomes.facts.values) == 1 and same_reward(outcomes.facts.values[0], high):
         k = n  # what was seen alone is the higher of the two
-    fitted = fit_rates(n, k, prompts, prior=prior)
+    # Prompts of so many samples need no pooling, and say little of others that all of them do not.
+    fitted = fit_rates(n[n <= LARGEST_N], k[n <= LARGEST_N], prompts[n <= LARGEST_N], prior=prior)
+    small = outcomes.n <= LARGEST_N
     higher = (outcomes.reward > 0.5 * low + 0.5 * high).astype(np.float64)
     successes = np.bincount(outcomes.groups.of_row, higher, len(outcomes.n))
-    found = fitted.posterior(outcomes.n, successes, betas, low=low, high=high, level=request.level)
-    points = sampled_cells(outcomes, betas[None, :], reduced, replace(request, interval=None))
-    return _overlaid(points, betas, found, on_atom=_on_atom(found)), fitted.sentence()
+    found = fitted.posterior(
+        np.minimum(outcomes.n, LARGEST_N),
+        np.where(small, successes, 0.0),
+        betas,
+        low=low,
+        high=high,
+        level=request.level,
+    )
+    alone = sampled_cells(
+        outcomes, betas[None, :], reduced, replace(request, interval=None) if small.all() else request
+    )
+    answered = np.broadcast_to(small[:, None], alone.log_z.shape)
+    # Groups that a filter left are not draws, and a law fitted to them is not that of the prompts.
+    kind = "approximate" if outcomes.facts.equal_groups_missing else "pooled"
+    cells = _overlaid(
+        alone, betas, found, request, kind=kind, answered=answered, on_atom=_on_atom(found) & answered
+    )
+    return cells, fitted.sentence()
 
 
 def _on_atom(found: PooledRates) -> npt.NDArray[np.bool_]:
@@ -92,24 +109,33 @@ def _pooled_rewards(
     from tiltz.inference.shrinkage import fit_rewards
 
     columns = outcomes.columns()
+    if outcomes.facts.n_prompts != len(outcomes.n):
+        raise InputError(
+            "pooling continuous rewards fits a law to the rows at hand, and this table is a selection of "
+            f"{len(outcomes.n)} of {outcomes.facts.n_prompts} prompts. Estimate the whole table, then pick prompts."
+        )
     if np.any(np.isneginf(outcomes.reward)):
         raise InputError("pooling continuous rewards needs finite ones; some are -inf (hard constraints).")
     fitted = fit_rewards(columns.reward, columns.start)
     found = fitted.posterior(columns.reward, columns.start, betas, level=request.level)
     alone = sampled_cells(outcomes, betas[None, :], reduced, request)
-    return _overlaid(alone, betas, found, answered=found.answered), fitted.sentence()
+    return _overlaid(alone, betas, found, request, answered=found.answered), fitted.sentence()
 
 
 def _overlaid(
     cells: Cells,
     betas: Floats,
     found: Any,
+    request: Request,
     *,
+    kind: str = "pooled",
     answered: npt.NDArray[np.bool_] | None = None,
     on_atom: npt.NDArray[np.bool_] | None = None,
 ) -> Cells:
-    """Return cells with pooled answers where there are any."""
+    """Return cells with pooled answers where there are any, within what is declared."""
     where = np.ones(cells.log_z.shape, np.bool_) if answered is None else answered
+    lowest, highest = request.support.range or (-np.inf, np.inf)
+    soft_value, lo, hi = (np.clip(part, lowest, highest) for part in (found.soft_value, found.lo, found.hi))
 
     def pick(pooled: Any, alone: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.where(where, pooled, alone)
@@ -121,11 +147,11 @@ def _overlaid(
             flags[at] = (*flags[at], "on_atom")
     return replace(
         cells,
-        log_z=pick(found.soft_value / betas, cells.log_z),
-        soft_value=pick(found.soft_value, cells.soft_value),
-        lo=pick(found.lo / betas, cells.lo),
-        hi=pick(found.hi / betas, cells.hi),
-        kind=pick("pooled", cells.kind).astype(object),
+        log_z=pick(soft_value / betas, cells.log_z),
+        soft_value=pick(soft_value, cells.soft_value),
+        lo=pick(lo / betas, cells.lo),
+        hi=pick(hi / betas, cells.hi),
+        kind=pick(kind, cells.kind).astype(object),
         bias=pick(np.nan, cells.bias),
         flags=flags,
     )

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from tiltz.errors import InputError
 from tiltz.inference.support import Support
+from tiltz.kernels import Progress
 from tiltz.outcomes import Outcomes
 
 Floats = npt.NDArray[np.float64]
@@ -24,6 +25,7 @@ INTERVALS = (
     "pareto-smoothed",
 )
 """Names of the methods, as ``interval=`` takes them."""
+_FIRST_PASS = 0.1  # of the work, where intervals need loops of their own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,8 @@ class Request:
         Moves the random stream of every prompt.
     simultaneous : bool
         Whether the limits of a prompt hold for all its betas together.
+    progress : callable or None
+        Told the share of the work that is done.
     """
 
     level: float
@@ -49,9 +53,24 @@ class Request:
     support: Support
     rng: np.random.Generator | None = None
     simultaneous: bool = False
+    progress: Progress | None = None
+
+    def first_pass(self, share: float) -> None:
+        """Tell how much of the first pass over the rows is done."""
+        if self.progress is not None:
+            self.progress(_FIRST_PASS * share)
+
+    def intervals(self, share: float) -> None:
+        """Tell how much of the intervals is done, the first pass being done."""
+        if self.progress is not None:
+            self.progress(_FIRST_PASS + (1 - _FIRST_PASS) * share)
 
     def __post_init__(self) -> None:
         checked_level(self.level)
+        if self.rng is not None and not isinstance(self.rng, np.random.Generator):
+            raise InputError(
+                f"rng must be a numpy.random.Generator, such as numpy.random.default_rng(0); found {self.rng!r}."
+            )
         if self.interval is not None and self.interval not in INTERVALS:
             known = ", ".join(repr(name) for name in INTERVALS)
             raise InputError(f"interval must be one of {known} or None; found {self.interval!r}.")
@@ -95,3 +114,9 @@ def checked_level(level: float) -> None:
     """Refuse a confidence level that is not between 0 and 1."""
     if isinstance(level, bool) or not isinstance(level, float | int | np.number) or not 0 < level < 1:
         raise InputError(f"level must lie between 0 and 1, such as 0.95; found {level!r}.")
+
+
+def checked_width(width: float) -> None:
+    """Refuse a width that is not a positive number."""
+    if isinstance(width, bool) or not isinstance(width, int | float | np.number) or not 0 < width < np.inf:
+        raise InputError(f"width must be a positive number of nats, such as 1.0; found {width!r}.")

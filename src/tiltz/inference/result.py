@@ -56,6 +56,8 @@ class Estimate:
         Estimate of E[log Z_hat] - log Z, in nats; negative means that the point is too low, NaN unknown.
     evidence : str
         "complete", "partial" or "sampled".
+    sure : bool
+        Whether limits hold for sure, not with some probability.
     notes : tuple of str
         What was taken for granted.
     """
@@ -75,28 +77,31 @@ class Estimate:
     flags: npt.NDArray[Any]
     bias: Floats
     evidence: str
+    sure: bool
     notes: tuple[str, ...]
 
     @property
     def overall(self) -> Overall:
         """Mean soft value of the population that the prompts are drawn from, per beta."""
+        lower, upper = self._soft_limits()
         # The point of a partial table is the middle of its bounds, not an estimate that is biased downward.
-        points = self.beta * self.lo if self.evidence == "partial" else self.soft_value
-        return over_population(
-            self.soft_value,
-            points,
-            self.beta * self.lo,
-            self.beta * self.hi,
-            kind=self.kind,
-            level=self.level,
-        )
+        points = lower if self.evidence == "partial" else self.soft_value
+        return over_population(self.soft_value, points, lower, upper, kind=self.kind, level=self.level)
 
     @property
     def overall_these(self) -> Overall:
         """Mean soft value of just these prompts, per beta."""
-        exact = self.evidence == "complete"
-        lower, upper = (self.soft_value if exact else self.beta * limit for limit in (self.lo, self.hi))
-        return over_these(self.soft_value, lower, upper, self.kind, sure=self.evidence != "sampled")
+        lower, upper = self._soft_limits()
+        return over_these(self.soft_value, lower, upper, self.kind, sure=self.sure)
+
+    def _soft_limits(self) -> tuple[Floats, Floats]:
+        """Return the limits in units of reward; they hold the soft value even where log Z leaves the floats."""
+        if self.evidence == "complete":
+            return self.soft_value, self.soft_value
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            lower, upper = self.beta * self.lo, self.beta * self.hi
+            # NaN, where there are no limits, stays NaN.
+            return np.minimum(lower, self.soft_value), np.maximum(upper, self.soft_value)
 
     def __float__(self) -> float:
         if self.log_z.size != 1:

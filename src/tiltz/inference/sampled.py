@@ -108,6 +108,8 @@ class _Sampled:
     def _known(self) -> tuple[Limits | None, str]:
         """Return limits and kind where possible rewards are known, or None."""
         certainty = "certified" if self.support.known == "declared" else "calibrated"
+        if self.outcomes.facts.equal_groups_missing and self.support.two_valued:
+            certainty = "approximate"  # the rows are what a filter left, not draws
         few = self.support.values is not None and len(self.support.values) <= FEW_VALUES
         if few and not self.adaptive and not self.outcomes.weighted:
             return self._values_band(), certainty
@@ -122,9 +124,7 @@ class _Sampled:
         promised = two_sided & (look.bulk >= BROAD) & (look.khat < LIGHT)
         lo, hi = np.full(self.shape, -np.inf), np.full(self.shape, np.inf)
         self._fill((lo, hi), two_sided, self._bootstrap_t)
-        self._fill((lo, hi), ~two_sided & ~self.equal, self._betting_below)
-        run = intervals.repeated_value(self.n, self.level_each)
-        lo = np.where(self.equal, self.reduced.log_z + np.log(run), lo)
+        self._fill_below((lo, hi), ~two_sided)
         kind = np.where(promised, "calibrated", "approximate").astype(object)
         return (lo, hi), kind
 
@@ -218,10 +218,23 @@ class _Sampled:
                 into[np.ix_(groups, betas)] = part
 
     def _without_zero_width(self, limits: Limits) -> Limits:
-        """Bound groups of equal samples by the chance of such a run."""
-        lo, hi = limits
-        run = self.reduced.log_z + np.log(intervals.repeated_value(self.n, self.level_each))
-        return np.where(self.equal, run, lo), np.where(self.equal, np.inf, hi)
+        """Give cells whose weights show no spread a lower limit alone, since a spread of 0 is no certainty."""
+        flat = (self.equal & np.bool_(not self.outcomes.weighted)) | (self.reduced.relative_sd == 0)
+        lo, hi = (np.array(limit) for limit in limits)
+        self._fill_below((lo, hi), flat)
+        hi[flat] = np.inf
+        return lo, hi
+
+    def _fill_below(self, limits: Limits, wanted: Flags) -> None:
+        """Write lower limits that need no upper one: by the chance of a run of equal rewards, else by betting.
+
+        That chance is one of a fixed number of draws from the reference.
+        """
+        run = wanted & self.equal & np.bool_(not self.adaptive and not self.outcomes.weighted)
+        below = (limits[0], np.empty_like(limits[1]))
+        self._fill(below, wanted & ~run, self._betting_below)
+        least = self.reduced.log_z + np.log(intervals.repeated_value(self.n, self.level_each))
+        limits[0][run] = least[run]
 
     def _look(self) -> Look:
         unknown = np.full(self.shape, np.nan)

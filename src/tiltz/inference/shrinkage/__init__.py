@@ -3,8 +3,17 @@
 Needs SciPy's special functions, which ``import tiltz`` does not load: import this package inside functions.
 """
 
+from tiltz.inference.shrinkage.logit_grid import LARGEST_N
 from tiltz.inference.shrinkage.rates import RatePrior, fit_rates
 from tiltz.inference.shrinkage.result import PooledRates, PooledRewards
 from tiltz.inference.shrinkage.rewards import RewardPrior, fit_rewards
 
-__all__ = ["PooledRates", "PooledRewards", "RatePrior", "RewardPrior", "fit_rates", "fit_rewards"]
+__all__ = [
+    "LARGEST_N",
+    "PooledRates",
+    "PooledRewards",
+    "RatePrior",
+    "RewardPrior",
+    "fit_rates",
+    "fit_rewards",
+]

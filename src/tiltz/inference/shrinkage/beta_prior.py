@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -85,15 +86,13 @@ def fit_parameters(table: Histogram, *, atoms: bool) -> tuple[BetaParameters, Fl
     probability 1/2, and the masses of those present and of the Beta part are Dirichlet with 1 each and 4. An atom
     that n samples cannot tell from small rates is therefore neither excluded nor preferred.
     """
-    presences = (
-        [(zero, one) for zero in (False, True) for one in (False, True)] if atoms else [(False, False)]
+    fits = models_with_atoms(table) if atoms else [_near_table(BetaModel(table=table, zero=False, one=False))]
+    log_weight = np.concatenate(
+        [np.log(np.maximum(fit.posterior.weight, 1e-300)) + fit.posterior.log_evidence for fit in fits]
     )
-    models = [BetaModel(table=table, zero=zero, one=one) for zero, one in presences]
-    fits = [model.posterior() for model in models]
-    log_weight = np.concatenate([np.log(np.maximum(fit.weight, 1e-300)) + fit.log_evidence for fit in fits])
     weight = np.exp(log_weight - log_weight.max())
     kept = weight > _IGNORED
-    parts = [model.parameters(fit.points)[0] for model, fit in zip(models, fits, strict=True)]
+    parts = [fit.model.parameters(fit.posterior.points)[0] for fit in fits]
     joined = BetaParameters(
         a=np.concatenate([part.a for part in parts])[kept],
         b=np.concatenate([part.b for part in parts])[kept],
@@ -176,36 +175,6 @@ class BetaModel:
     zero: bool
     one: bool
 
-    def posterior(self) -> WeightedPoints:
-        """Return points that stand for the posterior of the coordinates."""
-        centre, covariance = self._start()
-        return posterior_points(self.log_densities, centre, covariance, n_points=_N_POINTS)
-
-    def _start(self) -> tuple[Floats, Floats]:
-        """Return where the posterior is looked for: the prior, and log-odds as the table shows them.
-
-        With two atoms there may be two hills, of which the posterior with one atom has found the higher.
-        """
-        if not (self.zero and self.one):
-            log_odds, variance = self.table.log_odds(zero=self.zero, one=self.one)
-            return np.concatenate([np.zeros(2), log_odds]), np.diag(np.concatenate([np.ones(2), variance]))
-        models = [BetaModel(table=self.table, zero=zero, one=not zero) for zero in (True, False)]
-        fits = [model.posterior() for model in models]
-        model, fit = max(zip(models, fits, strict=True), key=lambda pair: pair[1].log_evidence)
-        parameters = model.parameters(fit.points)[0]
-        n = np.array([self.table.typical_n])
-        ends = np.concatenate([parameters.within().probability(n, k) for k in (np.zeros(1), n)], axis=1)
-        rest = np.maximum(1 - ends.sum(axis=1), 1e-300)[:, None]
-        # An end without an atom yet has room for one that no prompt would have shown.
-        one_prompt = 1 / self.table.n_prompts
-        points = np.column_stack([fit.points[:, :2], np.log((ends + one_prompt) / rest)])
-        centre = fit.weight @ points
-        covariance = ((points - centre).T * fit.weight) @ (points - centre)
-        typical = fit.weight @ ends
-        return centre, 1.5 * covariance + np.diag(
-            np.concatenate([np.zeros(2), one_prompt / (one_prompt + typical)])
-        )
-
     def parameters(self, points: Floats) -> tuple[BetaParameters, Floats]:
         """Return parameters and the log of how densely the coordinates beyond the first two cover the masses."""
         a, b = _shape(points[:, 0], points[:, 1])
@@ -244,6 +213,47 @@ class BetaModel:
             - special.gammaln(_BETA_WEIGHT)
         )
         return log_likelihood, np.where(legal, log_prior, -np.inf)
+
+
+class FittedModel(NamedTuple):
+    """A model and the posterior of its coordinates."""
+
+    model: BetaModel
+    posterior: WeightedPoints
+
+
+def models_with_atoms(table: Histogram) -> list[FittedModel]:
+    """Return the models without, with one and with both atoms; each is as likely a priori."""
+    fewer = [
+        _near_table(BetaModel(table=table, zero=zero, one=one))
+        for zero, one in ((False, False), (True, False), (False, True))
+    ]
+    # With two atoms there may be two hills, of which the posterior with one atom has found the higher.
+    better = max(fewer[1:], key=lambda fit: fit.posterior.log_evidence)
+    return [*fewer, _near_posterior(BetaModel(table=table, zero=True, one=True), better)]
+
+
+def _near_table(model: BetaModel) -> FittedModel:
+    """Fit a model, beginning with the prior of its shape and with log-odds as the table shows them."""
+    log_odds, variance = model.table.log_odds(zero=model.zero, one=model.one)
+    centre = np.concatenate([np.zeros(2), log_odds])
+    covariance = np.diag(np.concatenate([np.ones(2), variance]))
+    return FittedModel(model, posterior_points(model.log_densities, centre, covariance, n_points=_N_POINTS))
+
+
+def _near_posterior(model: BetaModel, simpler: FittedModel) -> FittedModel:
+    """Fit a model with both atoms, beginning with the posterior of one that has fewer."""
+    parameters = simpler.model.parameters(simpler.posterior.points)[0].within()
+    weight, one_prompt = simpler.posterior.weight, 1 / model.table.n_prompts
+    n = np.array([model.table.typical_n])
+    ends = np.concatenate([parameters.probability(n, k) for k in (np.zeros(1), n)], axis=1)
+    rest = np.maximum(1 - ends.sum(axis=1), 1e-300)[:, None]
+    # An end without an atom yet has room for one that no prompt would have shown.
+    points = np.column_stack([simpler.posterior.points[:, :2], np.log((ends + one_prompt) / rest)])
+    centre = weight @ points
+    covariance = 1.5 * ((points - centre).T * weight) @ (points - centre)
+    covariance[2:, 2:] += np.diag(one_prompt / (one_prompt + weight @ ends))
+    return FittedModel(model, posterior_points(model.log_densities, centre, covariance, n_points=_N_POINTS))
 
 
 def _shape(mean_score: Floats, correlation_score: Floats) -> tuple[Floats, Floats]:

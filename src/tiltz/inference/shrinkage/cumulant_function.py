@@ -45,24 +45,30 @@ class CumulantFunction:
 
     def at(self, tilt: Floats) -> tuple[Floats, Floats, Floats]:
         """Return the approximant, its standard error, and its distance from the series of four terms, in nats."""
-        g, k = self.skewness, self.kurtosis
+        value, inverse, apart = _approximant(self.skewness, self.kurtosis, tilt)
         square = tilt * tilt
-        half = 0.5 * square
-        inverse = 1 / np.maximum(self._denominator(tilt), _NEAREST_POLE)
-        value = half * inverse
-        slope = value * inverse
-        by_skewness = (tilt / 3 - (2 * g / 9) * square) * self.skewness_error
+        by_skewness = (tilt / 3 - (2 * self.skewness / 9) * square) * self.skewness_error
         by_kurtosis = square * (self.kurtosis_error / 12)
-        series = half * (1 + (g / 3) * tilt + (k / 12) * square)
-        return value, slope * np.sqrt(by_skewness**2 + by_kurtosis**2), np.abs(value - series)
+        return value, value * inverse * np.sqrt(by_skewness**2 + by_kurtosis**2), apart
 
     @property
     def reach(self) -> float:
-        """The tilt up to which approximant and series stay together."""
+        """The tilt up to which approximant and series stay together, also a standard error away."""
         tilt = np.linspace(0.0, LARGEST_TILT, 301)
-        apart = (self.at(tilt)[2] > _TOLERANCE) | (self._denominator(tilt) < _NEAREST_POLE)
-        return float(tilt[np.argmax(apart) - 1]) if np.any(apart) else LARGEST_TILT
+        beyond = np.zeros(len(tilt), dtype=bool)
+        for skewness in self.skewness + self.skewness_error * np.array([-1.0, 0.0, 1.0]):
+            for kurtosis in self.kurtosis + self.kurtosis_error * np.array([0.0, 1.0]):
+                _, inverse, apart = _approximant(float(skewness), float(kurtosis), tilt)
+                beyond |= (apart > _TOLERANCE) | (inverse >= 1 / _NEAREST_POLE)
+        return float(tilt[np.argmax(beyond) - 1]) if np.any(beyond) else LARGEST_TILT
 
-    def _denominator(self, tilt: Floats) -> Floats:
-        g, k = self.skewness, self.kurtosis
-        return 1 - g * tilt / 3 + (g**2 / 9 - k / 12) * tilt**2
+
+def _approximant(skewness: float, kurtosis: float, tilt: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the approximant, one over its denominator, and its distance from the series with the same cumulants."""
+    square = tilt * tilt
+    half = 0.5 * square
+    denominator = 1 - (skewness / 3) * tilt + (skewness**2 / 9 - kurtosis / 12) * square
+    inverse = 1 / np.maximum(denominator, _NEAREST_POLE)
+    value = half * inverse
+    series = half * (1 + (skewness / 3) * tilt + (kurtosis / 12) * square)
+    return value, inverse, np.abs(value - series)

@@ -39,13 +39,15 @@ class Histogram:
         prompts = np.asarray(weight, dtype=np.float64)
         if prompts.shape != samples.shape or not np.all((prompts >= 0) & np.isfinite(prompts)):
             raise InputError("weight must give a number of prompts, not negative, for each pair of n and k.")
-        if prompts.sum() < FEWEST_PROMPTS:
+        telling = float(prompts @ (samples > 1))
+        if telling < FEWEST_PROMPTS:
             raise InputError(
-                f"pooling needs at least {FEWEST_PROMPTS} prompts, to see how they differ; found {prompts.sum():g}. "
-                "Leave the prompts apart: interval='auto'."
+                f"pooling needs at least {FEWEST_PROMPTS} prompts with two samples or more, to see how they differ; "
+                f"found {telling:g}. Leave the prompts apart: interval='auto'."
             )
-        cells, where = np.unique(np.stack([samples, successes])[:, prompts > 0], axis=1, return_inverse=True)
-        summed = np.bincount(where.reshape(-1), prompts[prompts > 0])
+        found = prompts > 0
+        cells, where = distinct_cells(samples[found], successes[found])
+        summed = np.bincount(where, prompts[found])
         return cls(n=cells[0], k=cells[1], weight=summed.astype(np.float64))
 
     @property

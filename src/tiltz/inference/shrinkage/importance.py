@@ -15,7 +15,7 @@ LogDensities = Callable[[Floats], tuple[Floats, Floats]]
 _DEGREES = 5.0
 _LEAST, _MOST = 0.04, 1 / 6  # share of the points that must still count when the likelihood is let in further
 _WIDER = 1.1  # a proposal a little wider than the posterior costs little; one that is narrower costs much
-_LAST_ROUNDS, _MOST_ROUNDS = 3, 60
+_ROUNDS_IN_FULL = 5.0  # the best of these is kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,19 +68,20 @@ def posterior_points(
     """
     standard, log_standard = _student_points(n_points, len(centre))
     mean, root = centre, _wider_root(covariance)
-    points, log_weight, in_full, power = standard, log_standard, 0, 0.0
-    for _ in range(_MOST_ROUNDS):
+    power, rounds_in_full, best = 0.0, 0, (-1.0, standard, log_standard)
+    while rounds_in_full < _ROUNDS_IN_FULL:
         points = mean + standard @ root.T
         log_likelihood, log_prior = log_densities(points)
         log_weight = log_prior - log_standard + np.log(np.diag(root)).sum()
         power = _next_power(log_weight, log_likelihood, power)
         weight = _normalised(log_weight + power * log_likelihood)
-        log_weight = log_weight + log_likelihood
-        in_full += power == 1.0
-        if in_full >= _LAST_ROUNDS and _counting(log_weight) >= _MOST:
-            break
         mean = weight @ points
         root = _wider_root(((points - mean).T * weight) @ (points - mean))
+        log_weight = log_weight + log_likelihood
+        best = max(best, (_counting(log_weight), points, log_weight), key=lambda found: found[0])
+        # A likelihood that will not be let in fully counts as well, or there would be no end.
+        rounds_in_full += 1 if power == 1.0 else 1 / 16
+    _, points, log_weight = best
     top = np.max(log_weight)
     return WeightedPoints(
         points=points,

@@ -72,7 +72,7 @@ def fit_rates(
     Raises
     ------
     InputError
-        If a count is not legal, there are fewer than 10 prompts, or the prior has another name.
+        If a count is not legal, fewer than 10 prompts have two samples or more, or the prior has another name.
 
     Notes
     -----
@@ -90,13 +90,14 @@ def fit_rates(
 
     Examples
     --------
-    Of 300 prompts with 8 samples each, 120 had no success:
+    Of 300 prompts with 8 samples each, 120 had no success, 40 had one, and so on:
 
-    >>> fitted = fit_rates([8, 8, 8, 8], [0, 1, 4, 8], [120, 60, 80, 40], prior="beta")
+    >>> prompts = [120, 40, 30, 20, 20, 15, 15, 10, 30]
+    >>> fitted = fit_rates([8] * 9, range(9), prompts, prior="beta")
     >>> print(fitted.sentence())
-    success rates over 300 prompts: Beta(0.42, 0.90); declared: no prompt is impossible
+    success rates over 300 prompts: Beta(0.29, 0.66); declared: no prompt is impossible
     >>> fitted.posterior([8], [0], [0.1]).soft_value.round(2)
-    array([[0.49]])
+    array([[0.47]])
     """
     if prior not in PRIORS:
         known = ", ".join(repr(name) for name in PRIORS)
