@@ -113,7 +113,11 @@ def shortened(labels: Sequence[str], width: int) -> list[str]:
         if _fits(own, width - 1):
             return _beginning(line, width - 1).rstrip() + ELLIPSIS
         last = own + ELLIPSIS * (end > 0)
-        return _beginning(line, head).rstrip() + ELLIPSIS + _beginning(last[::-1], tail)[::-1].lstrip()
+        ending = ELLIPSIS + _beginning(last[::-1], tail)[::-1].lstrip()
+        start = _beginning(line, head).rstrip()
+        while width_of(start + ending) > width:  # joined characters may take more than each by itself
+            start = start[:-1]
+        return start + ending
 
     return [fitting(line) for line in lines]
 
