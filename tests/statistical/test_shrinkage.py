@@ -271,7 +271,7 @@ def test_pooled_continuous_rewards_cover(population, n, tilt):
 @pytest.mark.parametrize("n", [4, 8, 16])
 @pytest.mark.parametrize("population", REWARDS)
 def test_pooled_continuous_rewards_cover_or_are_not_answered(population, n, tilt):
-    row = rewards_row(population, n, tilt, 10)
+    row = rewards_row(population, n, tilt, 4)
     assert row.answered == 0 or row.coverage >= LEAST
     assert row.lower >= LEAST
     assert (row.answered == 0) == (tilt == 2.0) or tilt in (0.5, 1.0)

@@ -342,6 +342,51 @@ def test_what_one_prompt_says_does_not_hang_on_the_weights_of_another():
     assert (whole.lo[0, 0], whole.hi[0, 0]) == (alone.lo[0, 0], alone.hi[0, 0])
 
 
+@pytest.mark.parametrize("interval", ["delta", "hall", "bootstrap-t", "pareto-smoothed"])
+def test_equal_rewards_of_varying_weight_are_no_run(interval):
+    log_ref = np.random.default_rng(0).normal(-1.125, 1.5, size=(1, 100))
+    outcomes = sampled(np.zeros((1, 100)), log_ref=log_ref, log_proposal=np.zeros((1, 100)))
+    found = cell(outcomes, 1.0, interval=interval)
+    assert found["lo"] < found["log_z"] - 0.1
+    assert found["hi"] > found["log_z"]
+
+
+@pytest.mark.parametrize("interval", ["delta", "auto"])
+def test_an_adaptive_run_of_equal_rewards_is_bounded_by_betting(interval):
+    adaptive = sampled([1.0] * 20, stopping="adaptive")
+    found = cell(adaptive, interval=interval)
+    assert found["lo"] == cell(adaptive, interval="betting")["lo"]
+    assert found["kind"] == "lower-only"
+
+
+def test_weights_that_are_no_floats_are_refused():
+    with pytest.raises(InputError, match="log_ref less log_proposal"):
+        sampled([0.0, 1.0], log_ref=[1.7e308, 0.0], log_proposal=[-1.7e308, 0.0])
+
+
+@pytest.mark.parametrize("rng", [5, np.random.RandomState(0)])
+def test_a_generator_is_a_generator(rng):
+    with pytest.raises(InputError, match=r"numpy\.random\.Generator"):
+        tiltz.estimate(sampled([0, 1]), 1.0, rng=rng)
+
+
+def test_a_moved_stream_moves_the_bootstrap_alone():
+    outcomes = sampled(np.random.default_rng(0).normal(size=200))
+    plain, again = tiltz.estimate(outcomes, 3.0), tiltz.estimate(outcomes, 3.0)
+    moved = tiltz.estimate(outcomes, 3.0, rng=np.random.default_rng(1))
+    assert plain.lo[0, 0] == again.lo[0, 0] != moved.lo[0, 0]
+    assert plain.log_z[0, 0] == moved.log_z[0, 0]
+
+
+def test_progress_is_told_while_intervals_are_made():
+    told = []
+    rewards = np.random.default_rng(0).normal(size=(40, 60))
+    tiltz.estimate(sampled(rewards), np.geomspace(0.1, 10, 9), progress=told.append)
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+    assert sum(0.1 < share < 1.0 for share in told) >= 3
+
+
 # Partial tables
 
 
@@ -411,6 +456,19 @@ def test_the_range_bounds_what_draws_from_the_remainder_say():
     for name in ("lo", "log_z", "hi"):
         assert without["lo"] <= with_rest[name] <= without["hi"]
     assert with_rest["kind"] == "certified"
+
+
+def test_a_lower_limit_that_is_only_approximate_is_not_certified_by_the_range():
+    rest = sampled([0] * 19 + [1])
+    table = partial(np.log([0.5, 0.2]), [0.0, 1.0], reward_range=(0, 1), remainder=rest)
+    assert cell(table, 0.1, interval="bootstrap-t")["kind"] == "approximate"
+    assert cell(table, 0.1)["kind"] == "certified"
+
+
+def test_limits_with_draws_from_the_remainder_are_not_sure():
+    rest = sampled([[0, 1, 0, 0]] * 5)
+    table = partial(np.full((5, 1), math.log(0.5)), np.zeros((5, 1)), reward_range=(0, 1), remainder=rest)
+    assert tiltz.estimate(table, 0.5).overall_these.kind[0] == "approximate"
 
 
 def test_two_values_in_the_remainder_do_not_outweigh_the_declared_range():

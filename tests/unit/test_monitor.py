@@ -151,6 +151,78 @@ def test_what_is_asked_too_early_or_wrongly_is_refused():
         pushed(some_rewards()).allocate(-1, beta=1.0)
 
 
+def test_values_and_range_must_agree_and_values_win():
+    with pytest.raises(InputError, match="must lie in reward_range"):
+        tiltz.Monitor(reward_range=(0, 0.5), reward_values=(0, 1))
+    monitor = tiltz.Monitor(reward_range=(0, 2), reward_values=(0, 1))
+    monitor.push([0, 1, 1])
+    again = monitor.merge(tiltz.Monitor.from_bytes(monitor.to_bytes()))
+    assert again.n.tolist() == [6]
+    assert monitor.estimate(0.1).hi[0, 0] <= 10.0
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        [["a", [0], [-5]]],
+        [["a", [0], [0]]],
+        [["a", [], []]],
+        [["a", [9], [1]]],
+        [["a", [-1], [1]]],
+        [["a", [0], [1.5]]],
+        [["a", [0], [10**40]]],
+        [["a", [0, 0], [1, 1]]],
+        [["a", [0], [1]], ["a", [1], [1]]],
+        [["a", [0], [1]], [1, [1], [1]]],
+        [[1.5, [0], [1]]],
+        [[None, [0], [1]]],
+        [["a", [0]]],
+    ],
+)
+def test_damaged_counts_are_refused(counts):
+    state = tiltz.Monitor(reward_values=(0, 1)).to_bytes()
+    magic = b"tiltz monitor 1\n"
+    held = json.loads(zlib.decompress(state[len(magic) :]))
+    held["counts"] = counts
+    with pytest.raises(InputError):
+        tiltz.Monitor.from_bytes(magic + zlib.compress(json.dumps(held).encode()))
+
+
+@pytest.mark.parametrize("other", [1, "1"])
+def test_labels_that_look_alike_are_not_mixed(other):
+    monitor = tiltz.Monitor()
+    monitor.push([0.0], prompt="1" if other == 1 else 1)
+    with pytest.raises(InputError, match="all strings or all integers"):
+        monitor.push([0.0], prompt=other)
+    with pytest.raises(InputError, match="all strings or all integers"):
+        monitor.push([0.0, 0.0, 0.0], prompt=["a", "b", 3])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"beta": [0.1, 0.2]}, "one beta"),
+        ({"beta": 0.1, "width": -1}, "width must be"),
+        ({"beta": 0.1, "patience": 0}, "patience must be"),
+        ({"beta": 0.1, "patience": "a"}, "patience must be"),
+        ({"beta": 0.1, "prompts": [None]}, "prompts must be labels"),
+        ({"beta": 0.1, "prompts": 5.5}, "prompts must be labels"),
+    ],
+)
+def test_what_allocate_cannot_use_is_refused(arguments, said):
+    with pytest.raises(InputError, match=said):
+        pushed(some_rewards()).allocate(5, **arguments)
+    with pytest.raises(InputError, match="merges with a monitor"):
+        pushed(some_rewards()).merge(None)
+
+
+def test_rewards_in_one_gap_of_the_grid_are_not_known_to_be_equal():
+    monitor = tiltz.Monitor(reward_range=(0, 1))
+    monitor.push([0.50001, 0.50002, 0.5003] * 30)
+    assert "all_equal" not in monitor.estimate(0.5).flags[0, 0]
+    assert monitor.allocate(5, beta=0.001) == {0: 5}
+
+
 def test_an_empty_push_changes_nothing():
     monitor = tiltz.Monitor()
     monitor.push([])

@@ -60,3 +60,10 @@ def test_shape_and_repr():
     assert found.n.shape == (12, 2)
     assert found.have.tolist() == [12] * 12
     assert len(repr(found).splitlines()) == 12
+
+
+@pytest.mark.parametrize("beta", [1e-14, 1e-17, 1e-300])
+def test_tiny_betas_need_as_many_as_small_ones(beta):
+    draws = sampled([1, 0, 0, 1, 0, 0, 0, 0], reward_values=(0, 1))
+    wanted = tiltz.samples_needed(draws, 0.01).n[0, 0]
+    assert tiltz.samples_needed(draws, beta).n[0, 0] == pytest.approx(wanted, abs=1)

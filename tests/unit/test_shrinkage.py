@@ -494,7 +494,7 @@ def test_the_fit_recovers_how_prompts_differ():
 def test_the_posterior_where_the_spread_is_known_is_the_normal_one():
     prior = RewardPrior(
         centre=2.0, unit=3.0, mean_variance=0.5, log_spread=0.0, log_spread_variance=1e-8, covariance=0.0,
-        spread_kurtosis=0.0, mean_by_sd=0.0, n_prompts=1000,
+        spread_kurtosis=0.0, n_prompts=1000,
         shape=CumulantFunction(skewness=0.0, kurtosis=0.0, skewness_error=0.0, kurtosis_error=0.0),
     )  # fmt: skip
     reward = np.array([1.0, 4.0, 9.0, 6.0, 0.0])

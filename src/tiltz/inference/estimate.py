@@ -117,6 +117,7 @@ def assemble(
             f"pooled under a prior fitted to the table: {fitted}",
             *notes_of(outcomes, betas, cells, request),
         )
+    request.intervals(1.0)
     return Estimate(
         prompt=outcomes.prompt,
         step=outcomes.step,

@@ -68,6 +68,7 @@ class _Sampled:
         self.columns = outcomes.columns()
         self.support = request.support
         self.seeds: npt.NDArray[np.uint64] | None = None
+        self.filled = 0  # cells
         self.shape = reduced.log_z.shape
         self.n = outcomes.n[:, None].astype(np.float64)
         self.adaptive = outcomes.stopping == "adaptive"
@@ -216,6 +217,8 @@ class _Sampled:
             found = method(self.columns.select(groups), self.beta[np.ix_(groups, betas)], groups)
             for into, part in zip(limits, found, strict=True):
                 into[np.ix_(groups, betas)] = part
+            self.filled += int(groups.sum() * betas.sum())
+            self.request.intervals(min(self.filled / self.beta.size, 1.0))
 
     def _without_zero_width(self, limits: Limits) -> Limits:
         """Give cells whose weights show no spread a lower limit alone, since a spread of 0 is no certainty."""

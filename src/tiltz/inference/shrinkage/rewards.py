@@ -93,9 +93,8 @@ class RewardPrior:
         Mean and variance of the log of the prompts' standard deviations.
     covariance : float
         Of mean and log standard deviation over prompts.
-    spread_kurtosis, mean_by_sd : float
-        How the standard deviation of n samples varies about a prompt's own, and with their mean: n times the
-        covariance, per variance.
+    spread_kurtosis : float
+        Kurtosis at which the standard deviations of samples vary about the prompts' own as the table shows.
     shape : CumulantFunction
         Of the standardised rewards.
     n_prompts : int
@@ -103,7 +102,12 @@ class RewardPrior:
 
     Notes
     -----
-    Posterior means are biased towards the table's mean; the intervals cover on average over prompts, MEASURED.
+    Posterior means are biased towards the table's mean; the intervals cover on average over prompts. At level .95, with
+    means normal and spreads lognormal over prompts (factor 1.1 to 1.5) and n = 4, 8 and 16, the cells that are answered
+    cover .93 to .99 in tables of 2,000 prompts and .92 to .99 in tables of 200: normal, exponential to either side, gamma,
+    Laplace and arcsine rewards, and Beta laws whose shape differs too. With spreads apart by a factor of 1.5, typical
+    spreads of .5 beta are answered for normal and bounded rewards and .25 beta for exponential ones; with spreads that
+    differ little, 1 beta and .5 beta. A typical spread of two beta is never answered.
     """
 
     centre: float
@@ -113,7 +117,6 @@ class RewardPrior:
     log_spread_variance: float
     covariance: float
     spread_kurtosis: float
-    mean_by_sd: float
     shape: CumulantFunction
     n_prompts: int
 
@@ -208,9 +211,9 @@ class RewardPrior:
         doubt = beta * np.sum(weight * apart, axis=-1)
         outside = _TAIL_SHARE * (1 - level) / 2
         lo, hi = mixture_quantiles((outside, 1 - outside), weight, means, sds)
-        lo, hi = lo - doubt, hi + doubt
-        lo = np.where((n >= FEWEST_SAMPLES)[:, None], lo, -np.inf)
-        return np.sum(weight * means, axis=-1), lo, hi, answered
+        mean_value = np.sum(weight * means, axis=-1)
+        lo, hi = np.minimum(lo - doubt, mean_value), np.maximum(hi + doubt, mean_value)
+        return mean_value, np.where((n >= FEWEST_SAMPLES)[:, None], lo, -np.inf), hi, answered
 
     def _given_spread(self, n: Floats, mean: Floats, sd: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """Return the posterior of a prompt's spread on nodes, and mean and sd of its mean given the spread.
@@ -218,13 +221,15 @@ class RewardPrior:
         Notes
         -----
         The variance of the samples is nearly a scaled chi-square, whose degrees the table shows. Skewness ties the
-        mean of the samples to their standard deviation, so the mean is first freed of what the standard deviation
-        explains of its error; what is left is taken as normal and combined with the prior.
+        mean of the samples to their standard deviation (covariance: half the skewness over n, in units of variance), so
+        the mean is first freed of what the standard deviation explains of its error; what is left is taken as normal
+        and combined with the prior.
         """
         degrees = self.degrees(n)
         typical = _chi_mean(degrees)
         variance = 1 - typical**2
-        tie = np.clip(self.mean_by_sd / n, *(sign * 0.9 * np.sqrt(variance / n) for sign in (-1, 1)))
+        most = 0.9 * np.sqrt(variance / n)
+        tie = np.clip(0.5 * self.shape.skewness * typical / n, -most, most)
         log_variance = special.polygamma(1, degrees / 2) / 4
         width = 1 / np.sqrt(1 / self.log_spread_variance + 1 / log_variance)
         near = self.log_spread + width**2 / log_variance * (
@@ -273,8 +278,6 @@ def _fitted(moments: PromptMoments, centre: float, unit: float) -> RewardPrior:
     shape = _shape(moments, variance, plain)
     # Standard deviations that seem steadier than the rewards' own kurtosis allows are not believed.
     spread_kurtosis = max(_spread_kurtosis(float(np.mean(sd)) / mean_spread, n), min(shape.kurtosis, 0.0))
-    typical = mean_spread * _chi_mean(_degrees(spread_kurtosis, n))
-    tied = float(np.mean(off_centre * (sd - typical) - covariance * typical))
     return RewardPrior(
         centre=centre + unit * float(np.mean(moments.mean)),
         unit=unit,
@@ -283,7 +286,6 @@ def _fitted(moments: PromptMoments, centre: float, unit: float) -> RewardPrior:
         log_spread_variance=log_spread_variance,
         covariance=covariance,
         spread_kurtosis=spread_kurtosis,
-        mean_by_sd=tied / (variance * float(np.mean(1 / n))),
         shape=shape,
         n_prompts=len(n),
     )
