@@ -1,6 +1,7 @@
 """docs/reference.md is made from docstrings and --help pages; ``make golden`` writes it anew."""
 
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ and sources in full.
 
 
 def first_line(thing: Any) -> str:
-    return (inspect.getdoc(thing) or "").partition("\n")[0].replace("``", "`")
+    line = (inspect.getdoc(thing) or "").partition("\n")[0].replace("``", "`")
+    return re.sub(r":[a-z]+:(?=`)", "", line)
 
 
 def signature(name: str, function: Any) -> str:
@@ -61,6 +63,12 @@ def sections() -> Iterator[str]:
             yield f"Attributes: {', '.join(f'`{attribute}`' for attribute in attributes)}.\n"
         if listed := list(members(cls)):
             yield "\n".join(listed) + "\n"
+    for module in (tiltz.laws, tiltz.testbeds, tiltz.errors):
+        yield f"## `{module.__name__}`\n\n{first_line(module)}\n"
+        names = getattr(module, "__all__", [name for name in vars(module) if name.endswith("Error")])
+        things = [(name, getattr(module, name)) for name in sorted(names)]
+        listed = [f"- `{name}`: {first_line(thing)}" for name, thing in things if callable(thing)]
+        yield "\n".join(listed) + "\n"
     yield "## Commands\n"
     for name, command in sorted(commands.commands.items()):
         context = click.Context(command, info_name=f"tiltz {name}", max_content_width=100, terminal_width=100)
