@@ -1,7 +1,5 @@
 """The normalization factor of a reward-weighted policy: exact, certified, or with an interval that covers."""
 
-import importlib
-
 from tiltz.curves import (
     BetaChoice,
     SamplesNeeded,
@@ -45,5 +43,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """Load the larger rooms on first use."""
     if name in ("laws", "testbeds"):
+        import importlib
+
         return importlib.import_module(f"tiltz.{name}")
     raise AttributeError(f"module 'tiltz' has no attribute {name!r}")

@@ -104,10 +104,10 @@ class RewardPrior:
     -----
     Posterior means are biased towards the table's mean; the intervals cover on average over prompts. At level .95, with
     means normal and spreads lognormal over prompts (factor 1.1 to 1.5) and n = 4, 8 and 16, the cells that are answered
-    cover .93 to .99 in tables of 2,000 prompts and .92 to .99 in tables of 200: normal, exponential to either side, gamma,
-    Laplace and arcsine rewards, and Beta laws whose shape differs too. With spreads apart by a factor of 1.5, typical
-    spreads of .5 beta are answered for normal and bounded rewards and .25 beta for exponential ones; with spreads that
-    differ little, 1 beta and .5 beta. A typical spread of two beta is never answered.
+    cover .93 to .99 in tables of 2,000 prompts and .92 to .99 in tables of 200: normal, Laplace, gamma, arcsine and
+    exponential (to either side) rewards, and Beta laws whose shape differs too. With spreads apart by a factor of 1.5,
+    typical spreads of .5 beta are answered for normal and bounded rewards and .25 beta for exponential ones; with
+    spreads that differ little, 1 beta and .5 beta. A typical spread of two beta is never answered.
     """
 
     centre: float
