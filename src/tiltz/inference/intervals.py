@@ -5,8 +5,6 @@ All are two-sided at ``level`` with the rest split evenly, unless they say other
 
 from __future__ import annotations
 
-from statistics import NormalDist
-
 import numpy as np
 import numpy.typing as npt
 
@@ -104,4 +102,6 @@ def repeated_value(n: Floats, level: float) -> Floats:
 
 def normal_quantile(level: float) -> float:
     """Return the quantile of the standard normal that leaves half of 1 - level above."""
+    from statistics import NormalDist  # with fractions and decimals, which importing tiltz does not need
+
     return -NormalDist().inv_cdf((1 - level) / 2)
