@@ -64,6 +64,10 @@ def test_another_prior_is_a_declaration():
     assert "declared: no prompt is impossible" in plain.summary().replace("\n  ", " ")
 
 
+def test_a_law_that_is_taken_for_known_has_approximate_limits():
+    assert set(tiltz.estimate(table(), 0.1, shrink=True, prior="npmle").kind[:, 0]) == {"approximate"}
+
+
 def test_groups_that_a_filter_left_are_not_pooled_as_if_drawn():
     rewards = successes(prompts=1500)
     mixed = rewards[rewards.min(axis=1) < rewards.max(axis=1)]

@@ -59,7 +59,8 @@ def estimate(
         shows, with kind "pooled". For few samples per prompt of many prompts.
     prior : {"atoms", "beta", "npmle"}, optional
         With ``shrink``, the law of success rates over prompts: a Beta law with possible masses at exactly 0 and 1 (the
-        default), without them (which declares that no prompt is impossible), or the nonparametric one.
+        default), without them (which declares that no prompt is impossible), or the nonparametric one
+        (whose limits are approximate: they leave out that it was estimated).
     rng : numpy.random.Generator, optional
         Moves the random stream that every prompt has for its bootstrap. Left out, the same table always gives the
         same interval.

@@ -90,8 +90,10 @@ def _pooled_rates(
         outcomes, betas[None, :], reduced, replace(request, interval=None) if small.all() else request
     )
     answered = np.broadcast_to(small[:, None], alone.log_z.shape)
-    # Groups that a filter left are not draws, and a law fitted to them is not that of the prompts.
-    kind = "approximate" if outcomes.facts.equal_groups_missing else "pooled"
+    # Groups that a filter left are not draws, and a law fitted to them is not that of the prompts. The nonparametric
+    # law is taken for known, so that its limits are too short.
+    short = outcomes.facts.equal_groups_missing or prior == "npmle"
+    kind = "approximate" if short else "pooled"
     cells = _overlaid(
         alone, betas, found, request, kind=kind, answered=answered, on_atom=_on_atom(found) & answered
     )
