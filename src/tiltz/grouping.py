@@ -190,8 +190,6 @@ def _as_int64(values: npt.NDArray[Any], what: str) -> Ints:
 
 
 def _listed(keep: Any) -> list[Any]:
-    return (
-        [keep]
-        if isinstance(keep, str | int) or (np.ndim(keep) == 0 and not isinstance(keep, set))
-        else list(keep)
-    )
+    if isinstance(keep, set | frozenset):
+        return list(keep)
+    return [keep] if np.ndim(keep) == 0 else list(keep)

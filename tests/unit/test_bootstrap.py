@@ -252,7 +252,7 @@ def test_betas_may_differ_between_groups():
 def test_pieces_do_not_matter(monkeypatch, table, elements):
     labels, rewards, _ = table
     whole = limits(sampled(rewards, prompt=labels), BETAS)
-    monkeypatch.setattr("tiltz.inference.bootstrap._ELEMENTS", elements)
+    monkeypatch.setattr("tiltz.inference.relative_weights._ELEMENTS", elements)
     cut = limits(sampled(rewards, prompt=labels), BETAS)
     assert np.array_equal(whole[0], cut[0])
     assert np.array_equal(whole[1], cut[1])

@@ -265,7 +265,7 @@ def test_groups_alone_and_in_a_table_agree_bit_for_bit(weighted, monkeypatch):
 
     table = rows(labels >= 0)
     answers = *hall_limits(table, BETAS), bias(table, BETAS)
-    monkeypatch.setattr("tiltz.inference.bootstrap._ELEMENTS", 50)
+    monkeypatch.setattr("tiltz.inference.relative_weights._ELEMENTS", 50)
     for g in range(6):
         alone = rows(labels == g)
         for whole, part in zip(answers, (*hall_limits(alone, BETAS), bias(alone, BETAS)), strict=True):

@@ -181,15 +181,7 @@ def _choose(
             "tilted policy open."
         )
     columns = outcomes.columns()
-    dead = (
-        np.maximum.reduceat(columns.reward + np.minimum(columns.log_mass, 0.0), columns.start[:-1]) == -np.inf
-    )
-    if (per == "mean" and np.any(dead)) or np.all(dead):
-        raise InputError(
-            f"every outcome of {outcomes.groups.name(int(np.argmax(dead)))} has weight zero ({int(dead.sum())} of "
-            f"{len(dead)} prompts), so that there is no tilted policy to average. Leave such prompts out with "
-            "Outcomes.select."
-        )
+    _refuse_dead(outcomes, columns, per)
     spread = reward_spread(columns)
     spread = np.where(spread > 0, spread, 1.0)
     if per == "mean":
@@ -222,6 +214,18 @@ def _choose(
     labels = outcomes.prompt[:0] if per == "mean" else outcomes.prompt
     beta, lo, hi = found[:, keep]
     return BetaChoice(beta=beta, lo=lo, hi=hi, flags=flags[keep], prompt=labels, target=described)
+
+
+def _refuse_dead(outcomes: Outcomes, columns: Columns, per: str) -> None:
+    """Refuse prompts without a tilted policy where all are like that, or where all are averaged."""
+    possible = (columns.reward > -np.inf) & (columns.log_mass > -np.inf)
+    dead = ~np.logical_or.reduceat(possible, columns.start[:-1])
+    if np.all(dead) or (per == "mean" and np.any(dead)):
+        raise InputError(
+            f"every outcome of {outcomes.groups.name(int(np.argmax(dead)))} has weight zero ({int(dead.sum())} of "
+            f"{len(dead)} prompts), so that there is no tilted policy to average. Leave such prompts out with "
+            "Outcomes.select."
+        )
 
 
 def _why(outcomes: Outcomes, top: Floats, bottom: Floats) -> str:

@@ -14,7 +14,7 @@ from tiltz.inference.estimate import estimate_cells
 from tiltz.inference.intervals import clopper_pearson, normal_quantile, two_point_log_z
 from tiltz.inference.request import Request, check_table, checked_betas, checked_width
 from tiltz.inference.sampled import FEW, HEAVY, THIN, spread_in_nats
-from tiltz.inference.support import support_of
+from tiltz.inference.support import higher_counts, support_of
 from tiltz.kernels import reduce_groups
 from tiltz.outcomes import Outcomes
 from tiltz.text import count, number, one_line
@@ -131,9 +131,8 @@ def samples_needed(
 def _by_rate(outcomes: Outcomes, betas: Floats, request: Request, width: float) -> Floats:
     """Return the n at which the Clopper-Pearson interval at the same share of successes is narrow enough."""
     low, high = request.support.range or (0.0, 0.0)
-    higher = (outcomes.reward > 0.5 * low + 0.5 * high).astype(np.float64)
     n = outcomes.n.astype(np.float64)
-    rate = np.bincount(outcomes.groups.of_row, higher, len(n)) / n
+    rate = higher_counts(outcomes, request.support) / n
 
     def wide(size: Floats) -> npt.NDArray[np.bool_]:
         limits = clopper_pearson(rate[:, None] * size, size, request.level)

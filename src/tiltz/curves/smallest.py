@@ -50,8 +50,8 @@ def smallest_beta(
     Notes
     -----
     Found on a grid from betas that dwarf the spread of the rewards down to betas below the gap between the two largest
-    ones, then refined to two parts in a million of a step; exact wherever the interval widens as beta falls, which
-    it does for draws from the reference.
+    ones, then refined to two parts in a million of a step; exact wherever the interval widens as beta falls, as it
+    does for declared values of draws from the reference. A beta in between the grid at which it does not is not seen.
 
     Examples
     --------

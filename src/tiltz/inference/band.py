@@ -48,9 +48,9 @@ def values_band(
     between = 0.5 * np.asarray(values)[:-1] + 0.5 * np.asarray(values)[1:]
     reward = np.searchsorted(between, columns.reward)
     group = np.repeat(np.arange(len(size)), size)
-    counts = np.zeros((len(size), len(values)))
-    np.add.at(counts, (group, reward), 1.0)
-    at_least = np.cumsum(counts[:, :0:-1], axis=1)[:, ::-1]
+    n_cells = len(size) * len(values)
+    counts = np.bincount(group * len(values) + reward, minlength=n_cells).reshape(len(size), len(values))
+    at_least = np.cumsum(counts[:, :0:-1], axis=1)[:, ::-1].astype(np.float64)
     tails = clopper_pearson(at_least, size[:, None].astype(np.float64), 1 - (1 - level) / n_cuts)
     lo, hi = (_log_z_of_tails(tail, np.asarray(values), beta) for tail in tails)
     return lo, np.maximum(lo, hi)

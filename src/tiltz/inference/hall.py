@@ -8,10 +8,9 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from tiltz.inference.bootstrap import RelativeWeights, blocks
 from tiltz.inference.intervals import normal_quantile
+from tiltz.inference.relative_weights import RelativeWeights, over_weights
 from tiltz.kernels import Columns, Progress
-from tiltz.kernels.threads import over_blocks
 
 Floats = npt.NDArray[np.float64]
 
@@ -47,13 +46,11 @@ class Moments:
         shape = len(columns.start) - 1, beta.shape[1]
         log_mean, relative_sd, skewness = (np.empty(shape) for _ in range(3))
 
-        def work(first: int, last: int) -> None:
-            for groups, block, betas in blocks(columns, beta, first, last):
-                relative = RelativeWeights.of(block, betas)
-                sd, skew = _shape(relative)
-                log_mean[groups], relative_sd[groups], skewness[groups] = relative.log_z.T, sd.T, skew.T
+        def work(groups: slice, relative: RelativeWeights) -> None:
+            sd, skew = _shape(relative)
+            log_mean[groups], relative_sd[groups], skewness[groups] = relative.log_z.T, sd.T, skew.T
 
-        over_blocks(work, columns.start, progress=progress)
+        over_weights(work, columns, beta, progress=progress)
         n = np.diff(columns.start)[:, None].astype(np.float64)
         return cls(n=n, log_mean=log_mean, relative_sd=relative_sd, skewness=skewness)
 

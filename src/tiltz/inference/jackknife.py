@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tiltz.inference.bootstrap import RelativeWeights, blocks
+from tiltz.inference.relative_weights import RelativeWeights, over_weights
 from tiltz.kernels import Columns, Progress
-from tiltz.kernels.threads import over_blocks
 
 Floats = npt.NDArray[np.float64]
 
@@ -48,11 +47,10 @@ def jackknife_bias(columns: Columns, beta: Floats, *, progress: Progress | None 
     """
     bias = np.empty((len(columns.start) - 1, beta.shape[1]))
 
-    def work(first: int, last: int) -> None:
-        for groups, block, betas in blocks(columns, beta, first, last):
-            bias[groups] = _bias(RelativeWeights.of(block, betas)).T
+    def work(groups: slice, relative: RelativeWeights) -> None:
+        bias[groups] = _bias(relative).T
 
-    over_blocks(work, columns.start, progress=progress)
+    over_weights(work, columns, beta, progress=progress)
     return bias
 
 

@@ -13,6 +13,7 @@ from tiltz.facts import same_reward
 from tiltz.inference.cells import Cells
 from tiltz.inference.request import Request
 from tiltz.inference.sampled import sampled_cells
+from tiltz.inference.support import higher_counts
 from tiltz.kernels import Reduced
 from tiltz.outcomes import Outcomes
 
@@ -76,11 +77,9 @@ def _pooled_rates(
     # Prompts of so many samples need no pooling, and say little of others that all of them do not.
     fitted = fit_rates(n[n <= LARGEST_N], k[n <= LARGEST_N], prompts[n <= LARGEST_N], prior=prior)
     small = outcomes.n <= LARGEST_N
-    higher = (outcomes.reward > 0.5 * low + 0.5 * high).astype(np.float64)
-    successes = np.bincount(outcomes.groups.of_row, higher, len(outcomes.n))
     found = fitted.posterior(
         np.minimum(outcomes.n, LARGEST_N),
-        np.where(small, successes, 0.0),
+        np.where(small, higher_counts(outcomes, request.support), 0.0),
         betas,
         low=low,
         high=high,

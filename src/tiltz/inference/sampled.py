@@ -108,15 +108,21 @@ class _Sampled:
 
     def _known(self) -> tuple[Limits | None, str]:
         """Return limits and kind where possible rewards are known, or None."""
-        certainty = "certified" if self.support.known == "declared" else "calibrated"
-        if self.outcomes.facts.equal_groups_missing and self.support.two_valued:
-            certainty = "approximate"  # the rows are what a filter left, not draws
-        few = self.support.values is not None and len(self.support.values) <= FEW_VALUES
-        if few and not self.adaptive and not self.outcomes.weighted:
-            return self._values_band(), certainty
+        if self._few_values() and not self.adaptive and not self.outcomes.weighted:
+            return self._values_band(), self._certainty()
         if self.support.range is not None:
-            return self._betting(), certainty
+            return self._betting(), self._certainty()
         return None, ""
+
+    def _certainty(self, *, fixed_n: bool = False) -> str:
+        """Return what limits that rest on possible rewards promise, those for a fixed number of draws if so."""
+        filtered = self.outcomes.facts.equal_groups_missing and self.support.two_valued
+        if filtered or (fixed_n and self.adaptive):
+            return "approximate"
+        return "certified" if self.support.known == "declared" else "calibrated"
+
+    def _few_values(self) -> bool:
+        return self.support.values is not None and len(self.support.values) <= FEW_VALUES
 
     def _unknown(self, look: Look) -> tuple[Limits, npt.NDArray[Any]]:
         """Return limits and kinds where nothing is known about rewards that were not drawn."""
@@ -131,28 +137,17 @@ class _Sampled:
 
     def _named(self, name: str) -> tuple[Limits, str]:
         """Return the limits of the method that the caller names, and what it can promise at best."""
-        declared = "certified" if self.support.known == "declared" else "calibrated"
         if name == "clopper-pearson":
             self._needs(self.support.two_valued, name, "rewards that can take two values")
-            return self._values_band(), "approximate" if self.adaptive else declared
+            return self._values_band(), self._certainty(fixed_n=True)
         if name == "band":
             self._needs(self.support.range is not None, name, "declared reward_values or a reward_range")
-            few = self.support.values is not None and len(self.support.values) <= FEW_VALUES
-            return (
-                self._values_band() if few else self._range_band(),
-                "approximate" if self.adaptive else declared,
-            )
+            limits = self._values_band() if self._few_values() else self._range_band()
+            return limits, self._certainty(fixed_n=True)
         if name == "betting":
-            return self._betting(), declared
-        every = np.ones(len(self.outcomes.n), np.bool_)
-        limits = (
-            self._bootstrap_t(self.columns, self.beta, every)
-            if name == "bootstrap-t"
-            else self._hall()
-            if name == "hall"
-            else self._delta()
-        )
-        return self._without_zero_width(limits), "approximate"
+            return self._betting(), self._certainty()
+        by_name = {"bootstrap-t": self._bootstrap_t_of_all, "hall": self._hall, "delta": self._delta}
+        return self._without_zero_width(by_name[name]()), "approximate"
 
     def _needs(self, there: bool, name: str, what: str) -> None:
         if self.outcomes.weighted:
@@ -184,6 +179,9 @@ class _Sampled:
         from tiltz.inference.bootstrap import bootstrap_t
 
         return bootstrap_t(columns, beta, level=self.request.level, seed=self._seeds()[groups])
+
+    def _bootstrap_t_of_all(self) -> Limits:
+        return self._bootstrap_t(self.columns, self.beta, np.ones(len(self.outcomes.n), np.bool_))
 
     def _seeds(self) -> npt.NDArray[np.uint64]:
         if self.seeds is None:

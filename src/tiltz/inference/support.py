@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from tiltz.checks import check_declared, checked_range, checked_values
 from tiltz.outcomes import Outcomes
 from tiltz.text import number
@@ -53,6 +56,13 @@ class Support:
             "nothing is known about rewards that were not drawn; declare reward_values=(...) "
             "or reward_range=(low, high) if you know them"
         )
+
+
+def higher_counts(outcomes: Outcomes, support: Support) -> npt.NDArray[np.float64]:
+    """Return how many samples of each prompt have the higher of two possible rewards, up to rounding."""
+    low, high = support.range or (0.0, 0.0)
+    higher = (outcomes.reward > 0.5 * low + 0.5 * high).astype(np.float64)
+    return np.bincount(outcomes.groups.of_row, higher, len(outcomes.n)).astype(np.float64)
 
 
 def support_of(

@@ -103,7 +103,7 @@ def reduce_groups(
     names += ["mean_reward", "kl", "kl_reverse"] if moments else []
     out = {name: np.empty(beta.shape) for name in names}
     with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
-        for groups, block, block_beta in _blocks(columns, beta):
+        for groups, block, block_beta in blocks(columns, beta, elements=_BLOCK):
             tilt = _Tilt(block, block_beta)
             for name in names:
                 out[name][groups] = getattr(tilt, name)().T
@@ -122,7 +122,7 @@ def log_ratios(columns: Columns, beta: Floats) -> tuple[Floats, Floats]:
     log_prob = np.empty((len(columns.reward), beta.shape[1]))
     log_ratio = np.empty_like(log_prob)
     with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
-        for groups, block, block_beta in _blocks(columns, beta):
+        for groups, block, block_beta in blocks(columns, beta, elements=_BLOCK):
             tilt = _Tilt(block, block_beta)
             rows = slice(columns.start[groups.start], columns.start[groups.stop])
             log_prob[rows], log_ratio[rows] = tilt.log_tilted.T, tilt.x.T
@@ -137,23 +137,27 @@ def reward_spread(columns: Columns) -> Floats:
     return np.where(lowest < highest, highest - np.where(lowest < highest, lowest, 0.0), 0.0)
 
 
-def _blocks(columns: Columns, beta: Floats) -> Iterator[tuple[slice, Columns, Floats]]:
-    """Cut the groups into blocks of at most ``_BLOCK`` elements (one group at least)."""
-    start = columns.start
-    first, n_groups = 0, len(start) - 1
-    rows = max(_BLOCK // beta.shape[1], 1)
-    while first < n_groups:
-        last = max(int(np.searchsorted(start, start[first] + rows, side="right")) - 1, first + 1)
-        groups, cut = slice(first, last), slice(start[first], start[last])
+def blocks(
+    columns: Columns, beta: Floats, *, elements: int, first: int = 0, last: int | None = None
+) -> Iterator[tuple[slice, Columns, Floats]]:
+    """Yield the groups from ``first`` to before ``last`` in pieces of at most so many elements, rows times betas.
+
+    Each comes with its rows and betas, and holds one group at least.
+    """
+    last = len(columns.start) - 1 if last is None else last
+    start, rows = columns.start, max(elements // beta.shape[1], 1)
+    while first < last:
+        end = min(max(int(np.searchsorted(start, start[first] + rows, side="right")) - 1, first + 1), last)
+        groups, cut = slice(first, end), slice(start[first], start[end])
         block = Columns(
             reward=columns.reward[cut],
             log_mass=columns.log_mass[cut],
             log_count=None if columns.log_count is None else columns.log_count[groups],
-            start=start[first : last + 1] - start[first],
+            start=start[first : end + 1] - start[first],
             normalised=columns.normalised,
         )
-        yield groups, block, beta[groups]
-        first = last
+        yield groups, block, beta if len(beta) == 1 else beta[groups]
+        first = end
 
 
 class _Tilt:
