@@ -42,7 +42,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Load the larger rooms on first use."""
-    if name in ("laws", "testbeds"):
+    if name in ("known", "laws", "testbeds"):
         import importlib
 
         return importlib.import_module(f"tiltz.{name}")

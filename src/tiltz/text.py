@@ -27,6 +27,24 @@ def number(value: float, digits: int = 4) -> str:
     return f"{value:.{digits}g}"
 
 
+def within(value: float, error: float, *, at_most: int = 10) -> str:
+    """Return a number with no digit that its error leaves open, and with so many significant digits at most.
+
+    Examples
+    --------
+    >>> within(5.91910016, 2e-4), within(5.91910016, 0.3), within(5.91910016, 1e-16), within(0.02, 0.4)
+    ('5.919', '6', '5.91910016', '0')
+    """
+    if not math.isfinite(value) or value == 0 or not math.isfinite(error):
+        return number(value)
+    last = math.floor(math.log10(abs(value))) - at_most + 1
+    if error > 0:
+        last = max(last, math.ceil(math.log10(error)))
+    if last > math.log10(abs(value)):
+        return "0"
+    return f"{value:.{max(1, math.floor(math.log10(abs(value))) - last + 1)}g}"
+
+
 def count(n: int, noun: str) -> str:
     """Return a count with its noun.
 

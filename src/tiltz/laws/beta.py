@@ -70,6 +70,10 @@ class Beta(ClosedForm):
         """Return independent rewards under the reference."""
         return self.low + (self.high - self.low) * rng.beta(self.a, self.b, n)
 
+    def negated(self) -> Beta:
+        """Return the law of minus the reward."""
+        return Beta(self.b, self.a, low=0.0 - self.high, high=0.0 - self.low)
+
     def _kl(self, beta: Floats) -> Floats:
         return self._each(beta, lambda tilt, _: tilt.kl())
 
@@ -93,17 +97,54 @@ class Beta(ClosedForm):
         return np.array([curve(self._tilt(float(b)), float(b)) for b in beta])
 
     def _tilt(self, beta: float) -> FiniteTilt:
-        gain = (self.high - self.low) / beta
+        return BetaNodes(self.a, self.b).tilt((self.high - self.low) / beta)
+
+
+@dataclass(frozen=True, slots=True)
+class BetaNodes:
+    """A share in [0, 1] on nodes: of density proportional to share^(a-1) (1-share)^(b-1) exp(pull share).
+
+    Attributes
+    ----------
+    a, b : float
+        The two shapes, above 0.
+    pull : float
+        How far the law is tilted already, in nats; negative towards 0.
+    """
+
+    a: float
+    b: float
+    pull: float = 0.0
+
+    @property
+    def mean_rest(self) -> float:
+        """One less the mean share, of relative precision also near the top."""
+        logit, log_mass = self._masses(0.0)
+        return float(np.exp(log_mass) @ np.exp(-np.logaddexp(0.0, logit)))
+
+    def tilt(self, gain: float) -> FiniteTilt:
+        """Return the tilt by ``gain`` times the share, a positive number."""
+        logit, log_mass = self._masses(gain)
+        share, rest = np.exp(-np.logaddexp(0.0, -logit)), np.exp(-np.logaddexp(0.0, logit))
+        mean_share, mean_rest = self.a / (self.a + self.b), self.b / (self.a + self.b)
+        if self.pull:
+            mean_share, mean_rest = float(np.exp(log_mass) @ share), float(np.exp(log_mass) @ rest)
+        offset = np.where(logit < 0, share - mean_share, mean_rest - rest)
+        return finite_tilt(log_mass, gain=gain * offset, drop=-gain * rest)
+
+    def _masses(self, gain: float) -> tuple[Floats, Floats]:
+        """Return nodes that serve both the law and its tilt, and the log of their masses under the law."""
         logit, log_mass = logit_nodes(
             self.a,
             self.b,
-            left=-_NEGLIGIBLE - math.log1p(self.b),
-            right=_NEGLIGIBLE + math.log1p(self.a) + math.log1p(gain),
+            left=-_NEGLIGIBLE - math.log1p(self.b) - math.log1p(max(-self.pull, 0.0)),
+            right=_NEGLIGIBLE + math.log1p(self.a) + math.log1p(gain + abs(self.pull)),
         )
-        share, rest = np.exp(-np.logaddexp(0.0, -logit)), np.exp(-np.logaddexp(0.0, logit))
-        total = self.a + self.b
-        offset = np.where(logit < 0, share - self.a / total, self.b / total - rest)
-        return finite_tilt(log_mass, gain=gain * offset, drop=-gain * rest)
+        if self.pull:
+            from_end = logit if self.pull > 0 else -logit
+            log_mass = log_mass - abs(self.pull) * np.exp(-np.logaddexp(0.0, from_end))
+            log_mass -= log_sum_exp(log_mass)
+        return logit, log_mass
 
 
 def logit_nodes(a: float, b: float, *, left: float, right: float) -> tuple[Floats, Floats]:

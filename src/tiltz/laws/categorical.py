@@ -12,6 +12,7 @@ from tiltz.errors import InputError
 from tiltz.laws.closed_form import ClosedForm
 from tiltz.laws.finite_tilt import FiniteTilt, finite_tilt
 from tiltz.laws.parameters import number, probabilities, store
+from tiltz.laws.tilting import one_beta
 
 Floats = npt.NDArray[np.float64]
 
@@ -64,6 +65,17 @@ class Categorical(ClosedForm):
     def sample(self, n: int | tuple[int, ...], rng: np.random.Generator) -> Floats:
         """Return independent rewards under the reference."""
         return rng.choice(np.array(self.reward), size=n, p=self.prob)
+
+    def tilted(self, beta: float) -> Categorical:
+        """Return the law of the reward under the tilted distribution."""
+        prob, one = np.zeros(len(self.prob)), np.array([one_beta(self, beta)])
+        with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+            prob[np.array(self.prob) > 0] = self._tilt(one).tilted[0]
+        return Categorical(np.minimum(prob, 1.0).tolist(), self.reward)
+
+    def negated(self) -> Categorical:
+        """Return the law of minus the reward."""
+        return Categorical(self.prob, [0.0 - value for value in self.reward])
 
     def _kl(self, beta: Floats) -> Floats:
         return self._tilt(beta).kl()

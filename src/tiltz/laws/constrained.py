@@ -12,6 +12,7 @@ from tiltz.errors import InputError
 from tiltz.laws.closed_form import ClosedForm
 from tiltz.laws.law import Law
 from tiltz.laws.parameters import a_law, probability, store
+from tiltz.laws.tilting import one_beta, tilted_part
 
 Floats = npt.NDArray[np.float64]
 
@@ -70,6 +71,10 @@ class Constrained(ClosedForm):
         """Return independent rewards under the reference."""
         reward = self.law.sample(n, rng)
         return np.where(rng.random(n) < self.prob, reward, -math.inf)
+
+    def tilted(self, beta: float) -> Law:
+        """Return the law of the reward under the tilted distribution, in which no outcome breaks the constraint."""
+        return tilted_part(self.law, one_beta(self, beta))
 
     def _kl(self, beta: Floats) -> Floats:
         return self.law.kl(beta) - math.log(self.prob)

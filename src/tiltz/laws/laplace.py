@@ -57,6 +57,10 @@ class Laplace(ClosedForm):
         """Return independent rewards under the reference."""
         return rng.laplace(self.mean, self.scale, n)
 
+    def negated(self) -> Laplace:
+        """Return the law of minus the reward."""
+        return Laplace(0.0 - self.mean, self.scale)
+
     def _kl(self, beta: Floats) -> Floats:
         k = self.scale / beta
         # k^2 / (1 - k^2), with a difference that is exact near the pole.

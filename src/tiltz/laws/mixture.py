@@ -14,6 +14,7 @@ from tiltz.laws.finite_tilt import FiniteTilt, finite_tilt, log_sum_exp
 from tiltz.laws.law import Law
 from tiltz.laws.normal import Normal
 from tiltz.laws.parameters import a_law, probabilities, probability, store
+from tiltz.laws.tilting import negated_part, one_beta, tilted_part
 
 Floats = npt.NDArray[np.float64]
 
@@ -84,6 +85,18 @@ class Mixture(ClosedForm):
             drawn = part == k
             reward[drawn] = law.sample(int(np.count_nonzero(drawn)), rng)
         return reward
+
+    def tilted(self, beta: float) -> Mixture:
+        """Return the mixture of the tilted parts, with weights tilted by their log Z."""
+        one = one_beta(self, beta)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+            weights = self._tilt(np.array([one])).tilted[0]
+        return Mixture(np.minimum(weights, 1.0).tolist(), [tilted_part(law, one) for _, law in self._parts()])
+
+    def negated(self) -> Mixture:
+        """Return the law of minus the reward."""
+        weights, laws = zip(*self._parts(), strict=True)
+        return Mixture(weights, [negated_part(law) for law in laws])
 
     def _parts(self) -> list[tuple[float, Law]]:
         return [part for part in zip(self.weights, self.laws, strict=True) if part[0] > 0]

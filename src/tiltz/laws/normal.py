@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tiltz.laws.closed_form import ClosedForm
 from tiltz.laws.parameters import number, positive, store
+from tiltz.laws.tilting import one_beta
 
 Floats = npt.NDArray[np.float64]
 
@@ -51,6 +52,14 @@ class Normal(ClosedForm):
     def sample(self, n: int | tuple[int, ...], rng: np.random.Generator) -> Floats:
         """Return independent rewards under the reference."""
         return rng.normal(self.mean, self.sd, n)
+
+    def tilted(self, beta: float) -> Normal:
+        """Return the law of the reward under the tilted distribution."""
+        return Normal(self.mean + self.sd * (self.sd / one_beta(self, beta)), self.sd)
+
+    def negated(self) -> Normal:
+        """Return the law of minus the reward."""
+        return Normal(0.0 - self.mean, self.sd)
 
     def _kl(self, beta: Floats) -> Floats:
         return 0.5 * (self.sd / beta) ** 2

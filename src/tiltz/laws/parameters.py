@@ -68,3 +68,21 @@ def a_law(name: str, value: Any) -> Law:
     if not isinstance(value, Law):
         raise InputError(f"{name} must be a law such as tiltz.laws.Normal(0, 1); found {value!r}.")
     return value
+
+
+def count(name: str, value: Any, *, least: int = 1) -> int:
+    """Return a whole number of at least ``least`` as an integer, or refuse it."""
+    found = number(name, value)
+    if found != int(found) or found < least:
+        raise InputError(f"{name} must be a whole number of at least {least}; found {found:g}.")
+    return int(found)
+
+
+def numbers(name: str, values: Any) -> tuple[float, ...]:
+    """Return finite numbers, at least one, or refuse them."""
+    if isinstance(values, str) or not hasattr(values, "__iter__"):
+        raise InputError(f"{name} must be a sequence of finite numbers; found {values!r}.")
+    found = tuple(number(f"each of {name}", value) for value in values)
+    if not found:
+        raise InputError(f"{name} must hold at least one number; found none.")
+    return found

@@ -64,6 +64,10 @@ class StudentT(ClosedForm):
         """Return independent rewards under the reference."""
         return self.loc + self.scale * rng.standard_t(self.df, n)
 
+    def negated(self) -> StudentT:
+        """Return the law of minus the reward."""
+        return StudentT(self.df, 0.0 - self.loc, self.scale)
+
     def _kl(self, beta: Floats) -> Floats:
         return np.full_like(beta, math.nan)
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tiltz.laws.categorical import Categorical
 from tiltz.laws.closed_form import ClosedForm
 from tiltz.laws.finite_tilt import FiniteTilt, finite_tilt
 from tiltz.laws.parameters import interval, probability, store
+from tiltz.laws.tilting import one_beta
 
 Floats = npt.NDArray[np.float64]
 
@@ -57,6 +59,18 @@ class TwoPoint(ClosedForm):
     def sample(self, n: int | tuple[int, ...], rng: np.random.Generator) -> Floats:
         """Return independent rewards under the reference."""
         return np.where(rng.random(n) < self.p, self.high, self.low)
+
+    def tilted(self, beta: float) -> TwoPoint:
+        """Return the law of the reward under the tilted distribution."""
+        one = np.array(one_beta(self, beta))
+        with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+            p = float(self._tilt(one).tilted[1])
+        return TwoPoint(min(p, 1.0), self.low, self.high)
+
+    def negated(self) -> Categorical:
+        """Return the law of minus the reward."""
+        # Not a TwoPoint: its rate 1 - p would forget a tiny p.
+        return Categorical((1.0 - self.p, self.p), (0.0 - self.low, 0.0 - self.high))
 
     def _kl(self, beta: Floats) -> Floats:
         return self._tilt(beta).kl()

@@ -1,0 +1,10 @@
+"""Where the entire domain can be summed or integrated: sources whose log Z is known exactly, or known to be infinite.
+
+Nothing here is drawn at random to estimate anything; every source returns :class:`tiltz.known.Known`.
+"""
+
+from tiltz.known.exhaustive import sum_over
+from tiltz.known.from_laws import from_laws
+from tiltz.known.result import Known
+
+__all__ = ["Known", "from_laws", "sum_over"]
