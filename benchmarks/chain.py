@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from tiltz.known.chain import Markov, chain
+from tiltz.known.chains import Markov, chain
 
 N_STATES, LENGTH = 64, 100_000
 BETAS = np.geomspace(0.1, 10, 32)

@@ -198,38 +198,28 @@ class Estimate:
         n_prompts, n_betas = self.log_z.shape
         total = n_prompts * n_betas
         shown = total if max_rows is None else min(total, max_rows)
-        headers = [
-            "prompt",
-            "step",
-            "beta",
-            "log Z",
-            f"{100 * self.level:g}% interval",
-            "soft value",
-            "n",
-            "ess",
-            "flags",
-        ]
-        keep = [name != "step" or self.step is not None for name in headers]
+        headers = self._headers()
         rows = (self._row(*divmod(k, n_betas)) for k in range(shown))
-        headers = [name for name, kept in zip(headers, keep, strict=True) if kept]
-        rows = ([cell for cell, kept in zip(row, keep, strict=True) if kept] for row in rows)
-        lines = [table(headers, rows, right=range(1, len(headers) - 1))]
-        if shown < total:
-            lines.append(f"... {total - shown:,} more lines of {total:,}")
-        return lines
+        numbers = [k for k, header in enumerate(headers) if header not in ("prompt", "flags")]
+        lines = [table(headers, rows, right=numbers)]
+        return lines + ([f"... {total - shown:,} more lines of {total:,}"] if shown < total else [])
+
+    def _headers(self) -> list[str]:
+        step = [] if self.step is None else ["step"]
+        interval = f"{100 * self.level:g}% interval"
+        return ["prompt", *step, "beta", "log Z", interval, "soft value", "n", "ess", "flags"]
 
     def _row(self, i: int, j: int) -> list[str]:
-        step = "" if self.step is None else str(self.step[i])
-        letters = "".join(_LETTER[flag] for flag in self.flags[i, j])
-        point = [number(self.log_z[i, j]), self._interval(i, j), number(self.soft_value[i, j])]
         return [
             str(self.prompt[i]),
-            step,
+            *([] if self.step is None else [str(self.step[i])]),
             number(self.beta[j]),
-            *point,
+            number(self.log_z[i, j]),
+            self._interval(i, j),
+            number(self.soft_value[i, j]),
             str(self.n[i]),
             number(self.ess[i, j], 3),
-            letters,
+            "".join(_LETTER[flag] for flag in self.flags[i, j]),
         ]
 
     def _overall_lines(self, these_prompts: bool) -> list[str]:

@@ -3,8 +3,36 @@
 Nothing here is drawn at random to estimate anything; every source returns :class:`tiltz.known.Known`.
 """
 
+from tiltz.known.chains import (
+    AdditiveReward,
+    Automaton,
+    HiddenMarkov,
+    KnownChain,
+    Markov,
+    Pattern,
+    any_symbol,
+    chain,
+    contains,
+    counts,
+    symbol,
+)
 from tiltz.known.exhaustive import sum_over
 from tiltz.known.from_laws import from_laws
 from tiltz.known.result import Known
 
-__all__ = ["Known", "from_laws", "sum_over"]
+__all__ = [
+    "AdditiveReward",
+    "Automaton",
+    "HiddenMarkov",
+    "Known",
+    "KnownChain",
+    "Markov",
+    "Pattern",
+    "any_symbol",
+    "chain",
+    "contains",
+    "counts",
+    "from_laws",
+    "sum_over",
+    "symbol",
+]

@@ -15,7 +15,7 @@ from tiltz.errors import InputError
 from tiltz.inference.request import checked_betas
 from tiltz.kernels import Columns, reduce_groups
 from tiltz.known.result import Known
-from tiltz.laws.parts import Curves, joined
+from tiltz.laws.parts import CURVES, Curves, joined
 
 Floats = npt.NDArray[np.float64]
 
@@ -67,9 +67,8 @@ def sum_over(
 
     Notes
     -----
-    Exact. Every block is reduced on its own, with pairwise sums, and the blocks are joined as the parts of a mixture
-    are, by sums of terms of one sign in extended precision, so that 1e8 outcomes lose no digits, also of the KL at a
-    huge beta.
+    Exact. Every block is reduced on its own, with pairwise sums, their masses are added without rounding, and they are
+    joined as the parts of a mixture are, by sums of terms of one sign: also the KL at a huge beta keeps its digits.
 
     Examples
     --------
@@ -128,7 +127,7 @@ class _Sum:
         self.curves.append(
             Curves(
                 mean=first + float(np.sum(np.exp(columns.log_mass) * offset)),
-                **{name: getattr(reduced, name)[0] for name in _CURVES},
+                **{name: getattr(reduced, name)[0] for name in CURVES},
             )
         )
         self.square.append(1 + reduced.relative_sd[0] ** 2)
@@ -151,7 +150,7 @@ class _Sum:
             return self._nothing_allowed()
         parts = Curves(
             mean=np.array([c.mean for c in self.curves]),
-            **{name: np.stack([getattr(c, name) for c in self.curves], axis=-1) for name in _CURVES},
+            **{name: np.stack([getattr(c, name) for c in self.curves], axis=-1) for name in CURVES},
         )
         log_mass = np.array(self.log_mass) - log_allowed
         whole, tilt = joined(log_mass, parts, self.beta)
@@ -186,7 +185,6 @@ class _Sum:
         )
 
 
-_CURVES = ("soft_value", "mean_reward", "kl", "kl_reverse")
 _ROUNDING = 32 * float(np.finfo(np.float64).eps)  # relative: pairwise sums of positive terms
 
 

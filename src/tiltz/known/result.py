@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tiltz.inference import Estimate
 from tiltz.inference.cells import Cells
-from tiltz.text import number, one_line, paragraph, table, within
+from tiltz.text import number, one_line, paragraph, within
 
 Floats = npt.NDArray[np.float64]
 
@@ -73,7 +73,7 @@ class Known(Estimate):
         beta : array, shape (n_betas,)
             Checked KL coefficients.
         log_z, mean_reward, kl, kl_reverse, error
-            As in the class. Where ``log_z`` is ``inf``, the other three become NaN.
+            As in the class. Where a reason is given, ``mean_reward``, ``kl`` and ``kl_reverse`` become NaN.
         beta_min : array_like, shape (n_prompts,)
             As in the class.
         reason : array_like of str
@@ -104,8 +104,10 @@ class Known(Estimate):
             kind=kind,
             bias=np.zeros(shape),
         ).arrays()
+        reasons = np.broadcast_to(np.asarray(reason, dtype=object), shape)
+        # Not where log_z is inf: a finite one may be beyond the largest float.
         known = {
-            name: np.where(log_z == np.inf, np.nan, values)
+            name: np.where(reasons == "", values, np.nan)
             for name, values in {"mean_reward": mean_reward, "kl": kl, "kl_reverse": kl_reverse}.items()
         }
         per_prompt = {"beta_min": (np.float64, beta_min), "n": (np.int64, n)}
@@ -118,7 +120,7 @@ class Known(Estimate):
             sure=kind == "exact",
             notes=tuple(notes),
             error=bound,
-            reason=np.broadcast_to(np.asarray(reason, dtype=object), shape),
+            reason=reasons,
             **{
                 name: np.broadcast_to(np.asarray(v, dtype=t), shape[:1])
                 for name, (t, v) in per_prompt.items()
@@ -178,14 +180,8 @@ class Known(Estimate):
         more = ["..."] if len(self.beta) > 3 else []
         return f"  {one_line(self.prompt[i])[:40]}: " + "; ".join(cells + more)
 
-    def _table(self, max_rows: int | None) -> list[str]:
-        n_prompts, n_betas = self.log_z.shape
-        total = n_prompts * n_betas
-        shown = total if max_rows is None else min(total, max_rows)
-        headers = ["prompt", "beta", "log Z", "error", "soft value", "mean reward", "KL", "KL reverse"]
-        rows = (self._row(*divmod(k, n_betas)) for k in range(shown))
-        lines = [table(headers, rows, right=range(1, len(headers)))]
-        return lines + ([f"... {total - shown:,} more lines of {total:,}"] if shown < total else [])
+    def _headers(self) -> list[str]:
+        return ["prompt", "beta", "log Z", "error", "soft value", "mean reward", "KL", "KL reverse"]
 
     def _row(self, i: int, j: int) -> list[str]:
         error, beta = float(self.error[i, j]), float(self.beta[j])

@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from tiltz.errors import InputError
 from tiltz.laws.closed_form import ClosedForm
-from tiltz.laws.finite_tilt import FiniteTilt, finite_tilt, log_sum_exp
 from tiltz.laws.law import Law
 from tiltz.laws.normal import Normal
 from tiltz.laws.parameters import a_law, probabilities, probability, store
+from tiltz.laws.parts import CURVES, Curves, joined
 from tiltz.laws.tilting import negated_part, one_beta, tilted_part
 
 Floats = npt.NDArray[np.float64]
@@ -89,8 +89,7 @@ class Mixture(ClosedForm):
     def tilted(self, beta: float) -> Mixture:
         """Return the mixture of the tilted parts, with weights tilted by their log Z."""
         one = one_beta(self, beta)
-        with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
-            weights = self._tilt(np.array([one])).tilted[0]
+        weights = joined(self._log_weights(), self._curves(np.array([one])), np.array([one]))[1].tilted[0]
         return Mixture(np.minimum(weights, 1.0).tolist(), [tilted_part(law, one) for _, law in self._parts()])
 
     def negated(self) -> Mixture:
@@ -101,48 +100,30 @@ class Mixture(ClosedForm):
     def _parts(self) -> list[tuple[float, Law]]:
         return [part for part in zip(self.weights, self.laws, strict=True) if part[0] > 0]
 
-    def _each(self, name: str, beta: Floats) -> Floats:
-        """Return a curve of every part, shape (n_betas, n_parts)."""
-        return np.stack([getattr(law, name)(beta) for _, law in self._parts()], axis=-1)
-
     def _log_weights(self) -> Floats:
         return np.log([weight for weight, _ in self._parts()])
 
     def _log_z(self, beta: Floats) -> Floats:
-        tilt, top = self._tilt(beta), self._top(beta)
-        return self._representable(
-            beta, np.where(tilt.near, self.mean / beta + tilt.log_from_mean, top + tilt.log_from_top)
-        )
+        return self._whole(beta).soft_value / beta
+
+    def _mean_reward(self, beta: Floats) -> Floats:
+        return self._whole(beta).mean_reward
 
     def _kl(self, beta: Floats) -> Floats:
-        tilt = self._tilt(beta)
-        inside = np.where(tilt.tilted > 0, tilt.tilted * self._each("kl", beta), 0.0)
-        return self._representable(beta, tilt.kl() + np.sum(inside, axis=-1))
+        return self._whole(beta).kl
 
     def _kl_reverse(self, beta: Floats) -> Floats:
-        tilt, gain = self._tilt(beta), self._gain(beta)
-        from_mean = np.where(tilt.near, tilt.log_from_mean, log_sum_exp(self._log_weights() + gain))
-        return self._representable(beta, from_mean)
+        return self._whole(beta).kl_reverse
 
-    def _representable(self, beta: Floats, values: Floats) -> Floats:
-        """Return infinity where log Z of a part is beyond the largest float, and differences are meaningless."""
-        return np.where(self._top(beta) == np.inf, np.inf, values)
+    def _whole(self, beta: Floats) -> Curves:
+        return joined(self._log_weights(), self._curves(beta), beta)[0]
 
-    def _gain(self, beta: Floats) -> Floats:
-        """Return the log-weights of the parts as wholes, measured from the mean reward."""
-        offset = np.array([law.mean - self.mean for _, law in self._parts()])
-        return offset / beta[:, None] + self._each("kl_reverse", beta)
-
-    def _top(self, beta: Floats) -> Floats:
-        """Return the largest log Z of a part, shape (n_betas,)."""
-        return np.max(self._each("log_z", beta), axis=-1)
-
-    def _tilt(self, beta: Floats) -> FiniteTilt:
-        return finite_tilt(
-            self._log_weights(),
-            gain=self._gain(beta),
-            drop=self._each("log_z", beta) - self._top(beta)[:, None],
-            mean_gain=np.sum(np.exp(self._log_weights()) * self._each("kl_reverse", beta), axis=-1),
+    def _curves(self, beta: Floats) -> Curves:
+        """Return the curves of the parts, shape (n_betas, n_parts)."""
+        laws = [law for _, law in self._parts()]
+        return Curves(
+            mean=np.array([law.mean for law in laws]),
+            **{name: np.stack([getattr(law, name)(beta) for law in laws], axis=-1) for name in CURVES},
         )
 
 

@@ -141,7 +141,7 @@ class Geometric(ClosedForm):
 
     def sample(self, n: int | tuple[int, ...], rng: np.random.Generator) -> Floats:
         """Return independent rewards under the reference."""
-        return rng.geometric(1.0 - self.q, n) - 1.0
+        return rng.geometric(1.0 - self.q, n).astype(np.float64) - 1.0
 
     def tilted(self, beta: float) -> Geometric:
         """Return the law of the reward under the tilted distribution."""

@@ -12,6 +12,9 @@ from tiltz.laws.finite_tilt import FiniteTilt, finite_tilt, log_sum_exp
 
 Floats = npt.NDArray[np.float64]
 
+CURVES = ("soft_value", "mean_reward", "kl", "kl_reverse")
+"""The arrays of :class:`Curves`, by name."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curves:
@@ -66,11 +69,13 @@ def joined(log_mass: Floats, parts: Curves, beta: Floats) -> tuple[Curves, Finit
         )
         offset = np.where(tilted > 0, tilted * (parts.mean_reward - centre[:, None]), 0.0)
         kl = tilt.kl() + np.sum(np.where(tilted > 0, tilted * parts.kl, 0.0), axis=-1)
+        # Beyond the largest float, differences are meaningless.
+        beyond, log_beyond = np.isposinf(top[:, 0]), np.isposinf(top[:, 0] / beta)
     whole = Curves(
         mean=mean,
-        soft_value=soft_value,
-        mean_reward=centre + np.sum(offset, axis=-1),
-        kl=kl,
-        kl_reverse=from_mean,
+        soft_value=np.where(beyond, np.inf, soft_value),
+        mean_reward=np.where(beyond, np.inf, centre + np.sum(offset, axis=-1)),
+        kl=np.where(beyond, np.inf, kl),
+        kl_reverse=np.where(log_beyond, np.inf, from_mean),
     )
     return whole, tilt

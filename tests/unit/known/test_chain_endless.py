@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tiltz.errors import InputError
-from tiltz.known.chain import AdditiveReward, HiddenMarkov, Markov, chain, contains, counts, symbol
-from tiltz.known.chain.process import expected_visits
+from tiltz.known.chains import AdditiveReward, HiddenMarkov, Markov, chain, contains, counts, symbol
+from tiltz.known.chains.process import expected_visits
 
 BETAS = (0.3, 1.0, 20.0, 1e4, 1e8, 1e12)
 

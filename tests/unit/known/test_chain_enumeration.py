@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.oracles import DATA
-from tiltz.known.chain import (
+from tiltz.known.chains import (
     AdditiveReward,
     Automaton,
     HiddenMarkov,
@@ -20,7 +20,7 @@ from tiltz.known.chain import (
     fixed,
     powers,
 )
-from tiltz.known.chain.reward import as_reward
+from tiltz.known.chains.reward import as_reward
 
 BETAS = (1e-3, 0.05, 1.0, 30.0, 1e4, 1e8, 1e12)
 QUANTITIES = ("log_z", "mean_reward", "kl", "kl_reverse")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tiltz.errors import InputError
-from tiltz.known.chain import (
+from tiltz.known.chains import (
     AdditiveReward,
     Automaton,
     HiddenMarkov,

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiltz.errors import InputError
-from tiltz.known.chain.process import ENDED, Process, absorbed, occupied, visits
+from tiltz.known.chains.process import ENDED, Process, absorbed, occupied, visits
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -71,15 +71,15 @@ def every_path(process: Process, n_chains: int) -> Ints:
     if length is None:
         raise InputError(
             "a chain without a limit to its length has infinitely many sequences; give it a length to list them, or "
-            "use tiltz.chain, which sums over them."
+            "use tiltz.known.chain, which sums over them."
         )
     lengths = [length] if process.end is None else list(range(length + 1))
     n_paths = sum(n**steps for steps in lengths)
     if n_paths * n_chains > MOST:
         raise InputError(
             f"a table of all sequences may have at most {MOST:,} rows; these are "
-            f"{n_paths * n_chains if length < 300 else float('inf'):,} sequences. tiltz.chain sums over them without "
-            "listing them."
+            f"{n_paths * n_chains if length < 300 else float('inf'):,} sequences. tiltz.known.chain sums "
+            "over them without listing them."
         )
     blocks = []
     for steps in lengths:

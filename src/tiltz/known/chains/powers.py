@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tiltz.known.chain.columns import Sums
-from tiltz.known.chain.fixed import Answer
-from tiltz.known.chain.walk import Walk, forbids
+from tiltz.known.chains.columns import Sums
+from tiltz.known.chains.fixed import Answer
+from tiltz.known.chains.walk import Walk, forbids
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

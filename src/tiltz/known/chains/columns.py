@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tiltz.known.chain.fixed import Answer
-from tiltz.known.chain.walk import Walk, forbids
+from tiltz.known.chains.fixed import Answer
+from tiltz.known.chains.walk import Walk, forbids
 from tiltz.laws.series import expm1_minus_x, x_minus_log1p
 
 Floats = npt.NDArray[np.float64]

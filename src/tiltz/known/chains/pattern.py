@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tiltz.errors import InputError
-from tiltz.known.chain.automaton import Automaton, spelling
+from tiltz.known.chains.automaton import Automaton, spelling
 
 _MOST = 100_000  # states of a deterministic automaton
 

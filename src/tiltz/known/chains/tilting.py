@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tiltz.errors import InputError
-from tiltz.known.chain import endless
-from tiltz.known.chain.fixed import end, first_step, step_after
-from tiltz.known.chain.process import ENDED
-from tiltz.known.chain.references import HiddenMarkov, Markov
-from tiltz.known.chain.segment import Segment, joined, tilt, tilt_exponent
-from tiltz.known.chain.walk import Walk
+from tiltz.known.chains import endless
+from tiltz.known.chains.fixed import end, first_step, step_after
+from tiltz.known.chains.process import ENDED
+from tiltz.known.chains.references import HiddenMarkov, Markov
+from tiltz.known.chains.segment import Segment, joined, tilt, tilt_exponent
+from tiltz.known.chains.walk import Walk
 
 Floats = npt.NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiltz.errors import InputError
-from tiltz.known.chain.checks import checked_reward, real_array
+from tiltz.known.chains.checks import checked_reward, real_array
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -71,7 +71,7 @@ class Automaton:
         return f"Automaton: {self.next.shape[0]} states, {self.next.shape[1]} symbols"
 
     def __add__(self, other: Any) -> Any:
-        from tiltz.known.chain.reward import AdditiveReward
+        from tiltz.known.chains.reward import AdditiveReward
 
         return AdditiveReward(automata=(self,)) + other
 

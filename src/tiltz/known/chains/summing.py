@@ -11,14 +11,14 @@ import numpy.typing as npt
 
 from tiltz.errors import InputError
 from tiltz.inference.request import checked_betas
-from tiltz.known.chain import columns, endless
-from tiltz.known.chain.fixed import Answer, by_segments, squares
-from tiltz.known.chain.powers import from_powers
-from tiltz.known.chain.process import ENDED
-from tiltz.known.chain.references import HiddenMarkov, Markov
-from tiltz.known.chain.reward import as_reward, check_fits
-from tiltz.known.chain.tilting import tilted
-from tiltz.known.chain.walk import Walk, walk
+from tiltz.known.chains import columns, endless
+from tiltz.known.chains.fixed import Answer, by_segments, squares
+from tiltz.known.chains.powers import from_powers
+from tiltz.known.chains.process import ENDED
+from tiltz.known.chains.references import HiddenMarkov, Markov
+from tiltz.known.chains.reward import as_reward, check_fits
+from tiltz.known.chains.tilting import tilted
+from tiltz.known.chains.walk import Walk, walk
 from tiltz.known.result import Known
 
 Floats = npt.NDArray[np.float64]
@@ -142,7 +142,7 @@ def chain(
     """
     if not isinstance(reference, Markov | HiddenMarkov):
         raise InputError(
-            f"reference must be a tiltz.Markov or a tiltz.HiddenMarkov; found {reference!r:.80}."
+            f"reference must be a tiltz.known.Markov or a tiltz.known.HiddenMarkov; found {reference!r:.80}."
         )
     betas, additive, processes = checked_betas(beta), as_reward(reward), reference.processes()
     check_fits(additive, processes[0].n_symbols, reference.length)

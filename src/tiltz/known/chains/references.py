@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tiltz.errors import InputError
-from tiltz.known.chain.checks import checked_probabilities, summing_to
-from tiltz.known.chain.parts import check_ends, checked_parts, read_only
-from tiltz.known.chain.process import Process
-from tiltz.known.chain.sequences import Sequences
+from tiltz.known.chains.checks import checked_probabilities, summing_to
+from tiltz.known.chains.parts import check_ends, checked_parts, read_only
+from tiltz.known.chains.process import Process
+from tiltz.known.chains.sequences import Sequences
 
 Floats = npt.NDArray[np.float64]
 
@@ -67,11 +67,7 @@ class Markov(Sequences):
         empty: npt.ArrayLike = 0.0,
     ) -> None:
         parts = checked_parts(initial, transition, length=length, end=end, empty=empty)
-        for name, value in parts.items():
-            object.__setattr__(self, name, value)
-        if parts["length"] is None:
-            for process in self.processes():
-                check_ends(process)
+        _fill(self, parts)
 
     def __repr__(self) -> str:
         return f"Markov: {_described(self, self.initial.shape[-1])}"
@@ -141,11 +137,7 @@ class HiddenMarkov(Sequences):
                 f"emission must have shape (n_states, n_symbols), here ({n}, ...); found shape {given.shape}."
             )
         parts["emission"] = read_only(summing_to(given, np.zeros(given.shape[:-1]), "emission", "1")[0])
-        for name, value in parts.items():
-            object.__setattr__(self, name, value)
-        if parts["length"] is None:
-            for process in self.processes():
-                check_ends(process)
+        _fill(self, parts)
 
     def __repr__(self) -> str:
         n, m = self.emission.shape[-2:]
@@ -158,6 +150,15 @@ class HiddenMarkov(Sequences):
             _emitting(parts, emission, self.length)
             for parts, emission in zip(_split(self), emissions, strict=True)
         ]
+
+
+def _fill(chains: Markov | HiddenMarkov, parts: dict[str, Any]) -> None:
+    """Set checked fields, and refuse a chain without a limit to its length that may never end."""
+    for name, value in parts.items():
+        object.__setattr__(chains, name, value)
+    if chains.length is None:
+        for process in chains.processes():
+            check_ends(process)
 
 
 def _emitting(parts: dict[str, Any], emission: Floats, length: int | None) -> Process:

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tiltz.errors import InputError
-from tiltz.known.chain.checks import checked_count, checked_probabilities, summing_to
-from tiltz.known.chain.process import Process
+from tiltz.known.chains.checks import checked_count, checked_probabilities, summing_to
+from tiltz.known.chains.process import Process
 
 Floats = npt.NDArray[np.float64]
 

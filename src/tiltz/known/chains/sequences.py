@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -9,17 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from tiltz.errors import InputError
-from tiltz.known.chain import paths
-from tiltz.known.chain.checks import checked_count
-from tiltz.known.chain.process import Process
-from tiltz.known.chain.reward import as_reward, check_fits
+from tiltz.known.chains import paths
+from tiltz.known.chains.checks import checked_count
+from tiltz.known.chains.process import Process
+from tiltz.known.chains.reward import as_reward, check_fits
 from tiltz.outcomes import Outcomes
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-class Sequences:
+class Sequences(ABC):
     """What can be asked of every reference here; one chain, or several side by side.
 
     Where there are several chains, arrays have an axis of chains in front.
@@ -34,9 +35,9 @@ class Sequences:
         """Number of chains side by side."""
         return 1 if self.initial.ndim == 1 else len(self.initial)
 
+    @abstractmethod
     def processes(self) -> list[Process]:
         """Return each chain over states that show one symbol each."""
-        raise NotImplementedError
 
     def marginals(self) -> Floats:
         """Return the probability of each symbol at each step.
@@ -117,7 +118,7 @@ class Sequences:
         Parameters
         ----------
         reward : array_like, AdditiveReward or Automaton
-            As in :func:`tiltz.chain`.
+            As in :func:`tiltz.known.chain`.
 
         Returns
         -------

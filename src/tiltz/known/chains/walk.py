@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tiltz.known.chain.automaton import Automaton
-from tiltz.known.chain.process import ENDED, Process, absorbed
-from tiltz.known.chain.reward import AdditiveReward
+from tiltz.known.chains.automaton import Automaton
+from tiltz.known.chains.process import ENDED, Process, absorbed
+from tiltz.known.chains.reward import AdditiveReward
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

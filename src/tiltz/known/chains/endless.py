@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tiltz.known.chain.fixed import Answer
-from tiltz.known.chain.process import expected_visits
-from tiltz.known.chain.radius import least_beta, log_radius, longest
-from tiltz.known.chain.segment import kl_reverse_terms, kl_terms
-from tiltz.known.chain.walk import Walk
+from tiltz.known.chains.fixed import Answer
+from tiltz.known.chains.process import expected_visits
+from tiltz.known.chains.radius import least_beta, log_radius, longest
+from tiltz.known.chains.segment import kl_reverse_terms, kl_terms
+from tiltz.known.chains.walk import Walk
 
 Floats = npt.NDArray[np.float64]
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tiltz.errors import InputError
-from tiltz.known.chain.automaton import Automaton
-from tiltz.known.chain.checks import checked_reward
-from tiltz.known.chain.paths import checked_paths
+from tiltz.known.chains.automaton import Automaton
+from tiltz.known.chains.checks import checked_reward
+from tiltz.known.chains.paths import checked_paths
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

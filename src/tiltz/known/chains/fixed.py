@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tiltz.known.chain.segment import Segment, joined, single
-from tiltz.known.chain.walk import Walk
+from tiltz.known.chains.segment import Segment, joined, single
+from tiltz.known.chains.walk import Walk
 
 Floats = npt.NDArray[np.float64]
 
