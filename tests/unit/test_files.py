@@ -368,10 +368,10 @@ def test_every_cut_inside_a_zstd_frame_is_found(tmp_path):
     [
         (
             "x.jsonl.gz",
-            gzip.compress(b'{"a": 1}\n', mtime=0, mtime=0)[:-8] + bytes(8),
+            gzip.compress(b'{"a": 1}\n', mtime=0)[:-8] + bytes(8),
             "damaged gzip file: CRC check failed",
         ),
-        ("x.jsonl.gz", gzip.compress(b'{"a": 1}\n', mtime=0, mtime=0) + b"more", "damaged gzip file"),
+        ("x.jsonl.gz", gzip.compress(b'{"a": 1}\n', mtime=0) + b"more", "damaged gzip file"),
         ("x.jsonl.zst", UNCHECKED + b"more", r"damaged zstd file: a frame must begin at byte 18"),
         ("x.jsonl.zst", UNCHECKED[:6] + b"\x07" + UNCHECKED[7:], "damaged zstd file: .* no known type"),
         ("x.jsonl.zst", CHECKED[:-1] + b"\0", "doesn't match checksum"),
