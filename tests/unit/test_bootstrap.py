@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import special, stats
+from scipy import stats
 
 import tiltz
 from tests.oracles import precisely
@@ -276,7 +276,7 @@ def test_a_shift_of_rewards_moves_the_limits(rewards, beta, shift):
 @given(REWARDS, st.floats(-300, 300).map(lambda x: 10.0**x))
 def test_the_point_lies_between_the_limits_at_any_beta(rewards, beta):
     lo, hi = limits(sampled(rewards), beta)
-    log_z = special.logsumexp(np.array(rewards) / beta) - math.log(len(rewards))
+    log_z = float(np.logaddexp.reduce(np.array(rewards) / beta)) - math.log(len(rewards))
     scale = 1e-13 * (max(map(abs, rewards)) / beta + 1.0)
     assert lo[0, 0] <= log_z + scale
     assert hi[0, 0] >= log_z - scale

@@ -18,6 +18,7 @@ from tiltz.known.chains import (
 )
 from tiltz.known.exhaustive import sum_over
 from tiltz.known.from_laws import from_laws
+from tiltz.known.integrals import KnownIntegral, integrate
 from tiltz.known.result import Known
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "HiddenMarkov",
     "Known",
     "KnownChain",
+    "KnownIntegral",
     "Markov",
     "Pattern",
     "any_symbol",
@@ -33,6 +35,7 @@ __all__ = [
     "contains",
     "counts",
     "from_laws",
+    "integrate",
     "sum_over",
     "symbol",
 ]

@@ -14,6 +14,7 @@ from tiltz.checks import MASS_TOLERANCE, as_floats
 from tiltz.errors import InputError
 from tiltz.inference.request import checked_betas
 from tiltz.kernels import Columns, reduce_groups
+from tiltz.known.log_sum import log_sum
 from tiltz.known.result import Known
 from tiltz.laws.parts import CURVES, Curves, joined
 
@@ -107,9 +108,9 @@ class _Sum:
         self.n += len(reward)
         forbidden = reward == -np.inf
         if np.any(forbidden):
-            self.log_forbidden.append(_log_total(log_mass[forbidden]))
+            self.log_forbidden.append(float(log_sum(log_mass[forbidden])))
             reward, log_mass = reward[~forbidden], log_mass[~forbidden]
-        total = _log_total(log_mass)
+        total = float(log_sum(log_mass))
         if total == -np.inf:
             return
         columns = Columns(
@@ -186,12 +187,6 @@ class _Sum:
 
 
 _ROUNDING = 32 * float(np.finfo(np.float64).eps)  # relative: pairwise sums of positive terms
-
-
-def _log_total(log_mass: Floats) -> float:
-    with np.errstate(divide="ignore"):
-        top = float(np.max(log_mass, initial=-np.inf))
-        return top if top == -np.inf else top + math.log(float(np.sum(np.exp(log_mass - top))))
 
 
 def _log_fsum(logs: list[float]) -> float:

@@ -62,7 +62,7 @@ class Known(Estimate):
         soft_value: Floats | None = None,
         ess: npt.ArrayLike = math.nan,
         n: npt.ArrayLike = 0,
-        kind: str = "exact",
+        kind: str | npt.NDArray[Any] = "exact",
         notes: Sequence[str] = (),
         **more: Any,
     ) -> Self:
@@ -84,8 +84,8 @@ class Known(Estimate):
             Where beta times ``log_z`` would lose what ``log_z`` cannot hold.
         ess, n : array_like
             Of a table of outcomes.
-        kind : str
-            "exact", or "approximate" for a statistical error.
+        kind : str or array of str
+            "exact", or "approximate" where the error is large or holds with a probability only.
         notes : sequence of str
             What a summary must say.
         **more
@@ -117,7 +117,7 @@ class Known(Estimate):
             beta=beta,
             level=0.95,
             evidence="complete",
-            sure=kind == "exact",
+            sure=bool(np.all(np.asarray(kind) == "exact")),
             notes=tuple(notes),
             error=bound,
             reason=reasons,

@@ -1,13 +1,11 @@
 """Chains against the enumeration of all their sequences, summed by mpmath."""
 
 import itertools
-import json
 
 import mpmath
 import numpy as np
 import pytest
 
-from tests.oracles import DATA
 from tiltz.known.chains import (
     AdditiveReward,
     Automaton,
@@ -346,28 +344,6 @@ def test_large_chains_choose_a_way_that_keeps_their_digits(beta, forbids):
         wanted = fixed.by_segments(known.walks[0], np.array([beta]))
     for name in QUANTITIES:
         np.testing.assert_allclose(getattr(known, name)[0], getattr(wanted, name), rtol=1e-12)
-
-
-@pytest.mark.parametrize("name", ["markov3_T200_additive_reward", "eos_sequence_finite", "ising_open_N1000"])
-def test_known_cases(name):
-    cases = json.loads((DATA / "known_cases.json").read_text(encoding="utf-8"))["cases"]
-    case = next(case for case in cases if case["name"] == name)
-    params = case["params"]
-    reference, reward = {
-        "markov3_T200_additive_reward": lambda: (
-            Markov(params["mu0"], np.array(params["P"], dtype=float), length=params["T"]),
-            params["r"],
-        ),
-        "eos_sequence_finite": lambda: (
-            Markov(params["p"], [params["p"]] * 2, end=[params["eos"]] * 2, empty=params["eos"]),
-            params["r"],
-        ),
-        "ising_open_N1000": lambda: (
-            Markov([0.5, 0.5], np.full((2, 2), 0.5), length=params["N"]),
-            AdditiveReward(transition=[[1, -1], [-1, 1]]),
-        ),
-    }[name]()
-    check(chain(reference, reward, case["beta"]), case, tolerance=1e-12)
 
 
 @pytest.mark.parametrize("beta", [1e-3, 0.5, 2.0, 1e8])

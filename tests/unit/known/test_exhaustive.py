@@ -1,49 +1,17 @@
 """Sums over whole domains: known cases, mpmath, splitting into blocks, and what is refused."""
 
-import itertools
-import json
 import math
 
 import numpy as np
 import pytest
 
-from tests.oracles import DATA, close, exact, precisely
+from tests.oracles import exact, precisely
 from tiltz import laws
 from tiltz.errors import InputError
 from tiltz.known import Known, from_laws, sum_over
 
-CASES = {
-    case["name"]: case
-    for case in json.loads((DATA / "known_cases.json").read_text(encoding="utf-8"))["cases"]
-}
 CURVES = ("log_z", "mean_reward", "kl", "kl_reverse")
 BETAS = [1e-300, 1e-3, 0.5, 2.0, 1e8]
-
-
-def fixed_points(block):
-    return (block == np.arange(block.shape[1])).sum(axis=1)
-
-
-def ising_4x4(block):
-    spins = (2 * (block[:, None] >> np.arange(16) & 1) - 1).reshape(-1, 4, 4)
-    return (spins * (np.roll(spins, 1, axis=1) + np.roll(spins, 1, axis=2))).sum(axis=(1, 2))
-
-
-@pytest.mark.parametrize(
-    ("name", "outcomes", "reward"),
-    [
-        ("fixed_points_S6", itertools.permutations(range(6)), fixed_points),
-        ("ising_torus_4x4", range(2**16), ising_4x4),
-        ("uniform_grid_K100", range(100), lambda k: k),
-    ],
-)
-def test_known_cases(name, outcomes, reward):
-    case = CASES[name]
-    known = sum_over(outcomes, reward, case["beta"])
-    assert known.kind.tolist() == [["exact"]]
-    for curve in CURVES:
-        assert close(getattr(known, curve)[0, 0], case[curve], 1e-12), curve
-    assert known.ess[0, 0] / known.n[0] == precisely(case["rel_ess"], rel=1e-10)
 
 
 def skewed(k):
