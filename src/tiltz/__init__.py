@@ -1,5 +1,7 @@
 """The normalization factor of a reward-weighted policy: exact, certified, or with an interval that covers."""
 
+from typing import TYPE_CHECKING
+
 from tiltz.curves import (
     BetaChoice,
     SamplesNeeded,
@@ -16,10 +18,14 @@ from tiltz.outcomes import Outcomes
 from tiltz.rollouts import read
 from tiltz.tilted import Tilted, tilt
 
+if TYPE_CHECKING:
+    from tiltz.known import Known, chain, integrate, sum_over
+
 __version__ = "0.1.0"
 __all__ = [
     "BetaChoice",
     "Estimate",
+    "Known",
     "Monitor",
     "Outcomes",
     "Overall",
@@ -28,22 +34,35 @@ __all__ = [
     "Tilted",
     "beta_for_kl",
     "beta_for_reward",
+    "chain",
     "estimate",
+    "integrate",
     "log_partition",
     "normalize",
     "read",
     "samples_needed",
     "smallest_beta",
+    "sum_over",
     "sweep",
     "tilt",
     "tilted_log_prob",
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Load the larger rooms on first use."""
-    if name in ("known", "laws", "testbeds"):
-        import importlib
+_ROOMS = ("known", "laws", "testbeds")
+_FROM_KNOWN = ("Known", "chain", "integrate", "sum_over")
 
+
+def __getattr__(name: str) -> object:
+    """Load the larger rooms on first use: importing them takes as long as all the rest."""
+    import importlib
+
+    if name in _ROOMS:
         return importlib.import_module(f"tiltz.{name}")
+    if name in _FROM_KNOWN:
+        return getattr(importlib.import_module("tiltz.known"), name)
     raise AttributeError(f"module 'tiltz' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_ROOMS, "__version__"})

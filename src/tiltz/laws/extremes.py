@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 from numpy.polynomial.polynomial import polyval
-from scipy import special
 
 from tiltz.laws.closed_form import ClosedForm
 from tiltz.laws.parameters import number, positive, store
@@ -16,11 +16,6 @@ from tiltz.laws.parameters import number, positive, store
 Floats = npt.NDArray[np.float64]
 
 _ORDERS = np.arange(2, 62)  # for tail indices up to 1/2 the next term is below one unit in the last place
-_ZETA = special.zeta(_ORDERS)
-_GUMBEL_REVERSE = _ZETA / _ORDERS
-_GUMBEL_FORWARD = _ZETA * (_ORDERS - 1) / _ORDERS
-_LOGISTIC_REVERSE = 2.0 * _GUMBEL_REVERSE[::2]
-_LOGISTIC_FORWARD = 2.0 * _GUMBEL_FORWARD[::2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +77,13 @@ class Logistic(ClosedForm):
         k, rest = _tail_index(self.scale, beta)
         near = np.minimum(k, 0.5) ** 2
         far = 1.0 + np.pi * k / np.tan(np.pi * rest) - np.log(np.pi * k / np.sin(np.pi * rest))
-        return np.where(k < 0.5, near * polyval(near, _LOGISTIC_FORWARD), far)
+        return np.where(k < 0.5, near * polyval(near, 2.0 * _series()[1][::2]), far)
 
     def _kl_reverse(self, beta: Floats) -> Floats:
         k, rest = _tail_index(self.scale, beta)
         near = np.minimum(k, 0.5) ** 2
         return np.where(
-            k < 0.5, near * polyval(near, _LOGISTIC_REVERSE), np.log(np.pi * k / np.sin(np.pi * rest))
+            k < 0.5, near * polyval(near, 2.0 * _series()[0][::2]), np.log(np.pi * k / np.sin(np.pi * rest))
         )
 
 
@@ -147,18 +142,31 @@ class Gumbel(ClosedForm):
         return rng.gumbel(self.loc, self.scale, n)
 
     def _kl(self, beta: Floats) -> Floats:
+        from scipy import special
+
         k, rest = _tail_index(self.scale, beta)
         near = np.minimum(k, 0.5)
         far = -k * special.digamma(rest) - special.gammaln(rest)
-        return np.where(k < 0.5, near * near * polyval(near, _GUMBEL_FORWARD), far)
+        return np.where(k < 0.5, near * near * polyval(near, _series()[1]), far)
 
     def _kl_reverse(self, beta: Floats) -> Floats:
+        from scipy import special
+
         k, rest = _tail_index(self.scale, beta)
         near = np.minimum(k, 0.5)
         far = special.gammaln(rest) - np.euler_gamma * k
-        return np.where(k < 0.5, near * near * polyval(near, _GUMBEL_REVERSE), far)
+        return np.where(k < 0.5, near * near * polyval(near, _series()[0]), far)
 
 
 def _tail_index(scale: float, beta: Floats) -> tuple[Floats, Floats]:
     """Return k = scale / beta, and 1 - k, exact near the pole."""
     return scale / beta, (beta - scale) / beta
+
+
+@cache
+def _series() -> tuple[Floats, Floats]:
+    """Return the coefficients of KL(reference || tilted) and KL(tilted || reference) of a Gumbel, from k^2 on."""
+    from scipy import special
+
+    zeta = special.zeta(_ORDERS)
+    return zeta / _ORDERS, zeta * (_ORDERS - 1) / _ORDERS
