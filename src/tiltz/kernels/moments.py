@@ -164,8 +164,8 @@ class _Tilt:
     """The tilted distributions of one block, as arrays of shape (n_betas, rows or groups).
 
     Two centres are in use. Where no reward lies more than one beta above the mean and most of the mass is possible,
-    the mean is subtracted and log Z is a log1p: exact to the last digit for large beta. Elsewhere the largest score
-    is subtracted.
+    the mean is subtracted and log Z is a log1p: exact to the last digit for large beta. Elsewhere the reward of the
+    largest score is subtracted.
     """
 
     def __init__(self, block: Columns, beta: Floats) -> None:
@@ -178,7 +178,7 @@ class _Tilt:
         highest = self._max(np.where(self.possible, block.reward, -np.inf))
         self.none_possible = highest == -np.inf
         highest = np.where(self.none_possible, 0.0, highest)
-        self.centre = np.broadcast_to(highest, self.beta.shape)
+        self.centre = self._rewards_on_top(highest)
         small = np.False_
         if block.normalised:
             allowed = np.where(self.possible, self.mass, 0.0)
@@ -186,7 +186,7 @@ class _Tilt:
             total = self._sum(allowed)
             mean = highest + self._sum(below) / np.where(total > 0, total, 1.0)
             small = (highest - mean <= self.beta) & (total > 0.5)
-            self.centre = np.where(small, mean, highest)
+            self.centre = np.where(small, mean, self.centre)
         gain = (self.reward - self._rows(self.centre)) / self._rows(self.beta)
         self.gain = np.where(self.possible, gain, -np.inf)
         self.log_gain = self._log_total()
@@ -194,7 +194,19 @@ class _Tilt:
             self.log_gain = np.where(small, self._log1p_total(), self.log_gain)
         self.x = np.where(self.possible, self.gain - self._rows(self.log_gain), -np.inf)
         self.log_tilted = np.where(self.possible, block.log_mass + self.x, -np.inf)
-        self.tilted = np.exp(self.log_tilted)
+        tilted = np.exp(self.log_tilted)
+        # Large scores carry large roundings, which the divergences would otherwise see as lost or won mass.
+        total = self._sum(tilted)
+        self.tilted = tilted / self._rows(np.where(total > 0, total, 1.0))
+
+    def _rewards_on_top(self, highest: Floats) -> Floats:
+        """Return the reward of the row with the largest score: the highest one of all may have next to no mass."""
+        if self.block.log_count is not None and self.block.normalised:
+            return np.broadcast_to(highest, self.beta.shape)
+        score = self.block.log_mass + (self.reward - self._rows(highest)) / self._rows(self.beta)
+        score = np.where(self.possible, score, -np.inf)
+        top = self._max(np.where(score == self._rows(self._max(score)), self.reward, -np.inf))
+        return np.where(np.isfinite(top), top, highest)
 
     def log_z(self) -> Floats:
         return np.where(self.none_possible, -np.inf, self.centre / self.beta + self.log_gain)
@@ -222,7 +234,7 @@ class _Tilt:
 
     def mean_reward(self) -> Floats:
         offset = np.where(self.tilted > 0, self.reward - self._rows(self.centre), 0.0) * self.tilted
-        return np.where(self.none_possible, np.nan, self.centre + self._sum(offset) / self._sum(self.tilted))
+        return np.where(self.none_possible, np.nan, self.centre + self._sum(offset))
 
     def kl(self) -> Floats:
         mass, x = self._normalised()

@@ -36,7 +36,7 @@ class Known(Estimate):
     beta_min : array, shape (n_prompts,)
         Z is infinite at and below this beta: 0 if it never is, ``inf`` if it always is, NaN if that is not known.
     reason : array of str, shape (n_prompts, n_betas)
-        Why Z is infinite; empty where it is finite.
+        Why Z is infinite, or was not found; else empty.
     """
 
     mean_reward: Floats
@@ -94,8 +94,9 @@ class Known(Estimate):
         shape = log_z.shape
         with np.errstate(over="ignore", invalid="ignore"):
             soft_value = beta * log_z if soft_value is None else soft_value
-            bound = np.where(np.isfinite(log_z), np.broadcast_to(np.asarray(error, dtype=float), shape), 0.0)
-            limits = (log_z - bound, log_z + bound)
+            bound = np.where(np.isinf(log_z), 0.0, np.broadcast_to(np.asarray(error, dtype=float), shape))
+            unknown = np.isnan(log_z)
+            limits = (np.where(unknown, -np.inf, log_z - bound), np.where(unknown, np.inf, log_z + bound))
         cells = Cells.of(
             log_z=log_z,
             soft_value=soft_value,
@@ -185,19 +186,20 @@ class Known(Estimate):
 
     def _row(self, i: int, j: int) -> list[str]:
         error, beta = float(self.error[i, j]), float(self.beta[j])
+        relative = error / max(1.0, abs(float(self.log_z[i, j])))
         return [
             str(self.prompt[i]),
             number(beta),
             within(self.log_z[i, j], error),
             number(error, 1),
             within(self.soft_value[i, j], beta * error, at_most=6),
-            *(_shown(getattr(self, name)[i, j], error) for name in ("mean_reward", "kl", "kl_reverse")),
+            *(_shown(getattr(self, name)[i, j], relative) for name in ("mean_reward", "kl", "kl_reverse")),
         ]
 
 
-def _shown(value: float, error: float) -> str:
-    """Return a number whose relative error is about the error of log Z."""
-    return within(value, error * abs(value), at_most=4)
+def _shown(value: float, relative: float) -> str:
+    """Return a number whose relative error is about that of log Z, or its error if that is below 1 nat."""
+    return within(value, relative * abs(value) if np.isfinite(value) and relative > 0 else 0.0, at_most=4)
 
 
 def _labels(prompt: Sequence[Any]) -> npt.NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -77,13 +78,35 @@ class Integrand:
     tolerance: float = 1e-11
     max_evaluations: int = 20_000_000
 
+    @property
+    def tilts(self) -> Floats:
+        """Return 0 and the tilts that are wanted."""
+        return np.concatenate([[0.0], self.t])
+
     def log_density_at(self, at: Floats) -> Floats:
         """Return log-densities at coordinates of shape (m, d), checked; ``+inf`` (a singularity) is left in."""
-        return _checked(self.space.log_density, at, at, "log-density", allow_plus_inf=True)
+        values = self.raw_log_density_at(at)
+        _refuse(np.isnan(values), values, at, "log-density must be a number or infinite, never NaN")
+        return values
 
-    def reward_at(self, at: Floats) -> Floats:
-        """Return rewards at coordinates of shape (m, d), checked."""
-        return _checked(self.reward, self.space.embed(at), at, "reward", allow_plus_inf=False)
+    def reward_at(self, at: Floats, *, poles: bool = False) -> Floats:
+        """Return rewards at coordinates of shape (m, d), checked; ``+inf`` may be left in."""
+        values = self.raw_reward_at(at)
+        _refuse(
+            np.isnan(values) | ((values == np.inf) & (not poles)),
+            values,
+            at,
+            "reward must be a number or -inf",
+        )
+        return values
+
+    def raw_log_density_at(self, at: Floats) -> Floats:
+        """Return log-densities at coordinates so far out that they may be no numbers."""
+        return _values(self.space.log_density, at, "log-density")
+
+    def raw_reward_at(self, at: Floats) -> Floats:
+        """Return rewards at coordinates so far out that they may be no numbers."""
+        return _values(self.reward, self.space.embed(at), "reward")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +129,8 @@ class Nodes:
         Points at which the reward was evaluated.
     statistical : bool
         Whether the errors come from replication, and hold with a probability.
+    everywhere : bool
+        Whether the nodes are the whole domain.
     """
 
     log_mass: Floats
@@ -115,6 +140,12 @@ class Nodes:
     at: Floats
     n_evaluations: int
     statistical: bool = False
+    everywhere: bool = False
+
+    @property
+    def worst(self) -> float:
+        """Return the largest of all errors."""
+        return max(self.mass_error, float(np.max(self.error, initial=0.0)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,27 +167,32 @@ class Tails:
     beta_min: float
 
 
-def _checked(function: Points, points: Floats, at: Floats, name: str, *, allow_plus_inf: bool) -> Floats:
-    """Return finite values or ``-inf``, one per point, or refuse what the user's function gave."""
-    with np.errstate(all="ignore"):
+def tilted(log_mass: Floats, reward: Floats, t: float) -> Floats:
+    """Return ``log_mass + t * reward``; at t = 0 a reward of ``-inf`` has its mass."""
+    return log_mass + t * reward if t > 0 else log_mass
+
+
+def _values(function: Points, points: Floats, name: str) -> Floats:
+    """Return what the user's function gives, one number per point, or refuse it."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
-            values = np.asarray(function(points), dtype=np.float64)
-        except (TypeError, ValueError) as reason:
+            values = np.asarray(function(points))
+        except Exception as reason:
             raise InputError(
-                f"{name} must be a vectorised function: it gets points of shape {points.shape} and returns "
-                f"{len(points)} numbers; it raised {type(reason).__name__}: {reason}"
+                f"{name} must be a vectorised function: it gets points of shape {points.shape} and returns as many "
+                f"numbers as there are points; it raised {type(reason).__name__}: {reason}"
             ) from reason
-    if values.shape != (len(points),):
+    if values.shape != (len(points),) or values.dtype.kind not in "biuf":
         raise InputError(
-            f"{name} must return one number for each point, shape ({len(points)},) for points of shape "
-            f"{points.shape}; found shape {values.shape}."
+            f"{name} must return one real number for each point, shape ({len(points)},) for points of shape "
+            f"{points.shape}; found shape {values.shape} of {values.dtype}."
         )
-    wrong = np.isnan(values) | ((values == np.inf) & (not allow_plus_inf))
+    return values.astype(np.float64)
+
+
+def _refuse(wrong: npt.NDArray[np.bool_], values: Floats, at: Floats, what: str) -> None:
     if np.any(wrong):
         first = int(np.argmax(wrong))
-        what = "a number or -inf" if not allow_plus_inf else "a number, never NaN"
         where = ", ".join(f"{x:.6g}" for x in np.atleast_1d(at[first]))
-        raise InputError(
-            f"{name} must be {what} everywhere in the domain; found {values[first]:g} at ({where})."
-        )
-    return values
+        raise InputError(f"{what}, everywhere in the domain; found {values[first]:g} at ({where}).")

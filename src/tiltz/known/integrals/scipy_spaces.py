@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,11 @@ _DRAWS = 64  # points near the mass of a multivariate distribution
 def frozen_space(reference: Any) -> Space | None:
     """Return the space of a frozen distribution, None for something else, or refuse one that cannot be integrated."""
     name = type(reference).__name__
+    if hasattr(reference, "freeze") or name.endswith("_gen"):
+        raise InputError(
+            "a reference must be a frozen distribution, with its parameters, such as scipy.stats.norm(0, 1); found the "
+            f"family {getattr(reference, 'name', name)} without parameters."
+        )
     if name in _MULTIVARIATE:
         return _MULTIVARIATE[name](reference)
     if hasattr(reference, "support") and (hasattr(reference, "logpdf") or hasattr(reference, "logpmf")):
@@ -55,8 +62,9 @@ def _univariate(frozen: Any) -> Space:
     period = _period(frozen)
     if period is not None:
         low, high = -0.5 * period, 0.5 * period
-    with np.errstate(all="ignore"):
-        near = np.unique(np.asarray(inverse(_QUANTILES), dtype=np.float64))
+    if discrete and math.isfinite(low) and low != round(low):
+        raise InputError(f"a discrete reference must have integer values; this one begins at {low:g}.")
+    near = np.array([low, low + 1.0]) if _sums_term_by_term(frozen) else _quantiles(inverse)
     near = near[np.isfinite(near) & (near > low) & (near < high)]
     return Space(
         log_density=lambda at: np.asarray(log_density(at[:, 0])),
@@ -66,6 +74,29 @@ def _univariate(frozen: Any) -> Space:
         discrete=discrete,
         tails=None if period is not None else (frozen.cdf, survival),
         sample=None if period is not None else lambda u: np.asarray(inverse(u)),
+    )
+
+
+def _quantiles(inverse: Any) -> Floats:
+    """Return the finite ones of some quantiles; scipy may warn, or give up where a tail is very heavy."""
+    found = []
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for share in _QUANTILES:
+            with contextlib.suppress(ArithmeticError, RuntimeError, ValueError):
+                found.append(float(inverse(share)))
+    every = np.unique(np.array(found, dtype=np.float64))
+    return every[np.isfinite(every)]
+
+
+def _sums_term_by_term(frozen: Any) -> bool:
+    """Whether scipy would find quantiles by adding up probabilities, which takes for ever in a heavy tail."""
+    from scipy.stats import rv_discrete
+
+    family = getattr(frozen, "dist", None)
+    kept = ("_cdf", "_ppf")
+    return isinstance(family, rv_discrete) and all(
+        getattr(type(family), name) is getattr(rv_discrete, name) for name in kept
     )
 
 
@@ -113,10 +144,6 @@ def _normal(frozen: Any) -> Space:
     return _vectors(frozen, int(frozen.dim), sample)
 
 
-def _student(frozen: Any) -> Space:
-    return _vectors(frozen, int(frozen.dim))
-
-
 def _dirichlet(frozen: Any) -> Space:
     """Return a simplex in logits of broken sticks, which are independent beta variables."""
     alpha = np.asarray(frozen.alpha, dtype=np.float64)
@@ -159,18 +186,10 @@ def _dirichlet(frozen: Any) -> Space:
     )
 
 
-def _direction(frozen: Any) -> Space:
-    return sphere_space(int(frozen.dim), None)
-
-
-def _von_mises_fisher(frozen: Any) -> Space:
-    return sphere_space(int(frozen.dim), frozen.logpdf)
-
-
 _MULTIVARIATE = {
     "multivariate_normal_frozen": _normal,
-    "multivariate_t_frozen": _student,
+    "multivariate_t_frozen": lambda frozen: _vectors(frozen, int(frozen.dim)),
     "dirichlet_frozen": _dirichlet,
-    "uniform_direction_frozen": _direction,
-    "vonmises_fisher_frozen": _von_mises_fisher,
+    "uniform_direction_frozen": lambda frozen: sphere_space(int(frozen.dim), None),
+    "vonmises_fisher_frozen": lambda frozen: sphere_space(int(frozen.dim), frozen.logpdf),
 }

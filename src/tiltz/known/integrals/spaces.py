@@ -85,6 +85,8 @@ def _density_space(log_density: Any, domain: Any) -> Space:
         raise InputError(f"{_DOMAINS}; found {domain!r:.100}.") from reason
     if sides.shape != (2,) and (sides.ndim != 2 or sides.shape[1] != 2 or not len(sides)):
         raise InputError(f"{_DOMAINS}; found {domain!r:.100}.")
+    if np.any(np.isnan(sides)):
+        raise InputError(f"the ends of a domain must be numbers or infinite; found {domain!r:.100}.")
     if not np.all(sides[..., 0] < sides[..., 1]):
         raise InputError(f"the low end of a domain must be below its high end; found {domain!r:.100}.")
     return _box(log_density, [(float(low), float(high)) for low, high in np.atleast_2d(sides)])
@@ -95,7 +97,7 @@ def _box(log_density: Points, sides: list[tuple[float, float]]) -> Space:
     return Space(
         log_density=(lambda at: log_density(at[:, 0])) if flat else log_density,
         sides=tuple(sides),
-        embed=first_coordinate if flat else all_coordinates,
+        embed=(lambda at: at[:, 0]) if flat else (lambda at: at),
         near=np.array([[_inside(low, high) for low, high in sides]]),
     )
 
@@ -107,16 +109,6 @@ def _inside(low: float, high: float) -> float:
     if math.isfinite(low):
         return low + 1.0
     return high - 1.0 if math.isfinite(high) else 0.0
-
-
-def first_coordinate(at: Floats) -> Floats:
-    """Return coordinates of shape (m, 1) as points of shape (m,)."""
-    return at[:, 0]
-
-
-def all_coordinates(at: Floats) -> Floats:
-    """Return coordinates as points of shape (m, d)."""
-    return at
 
 
 def _product(factors: list[Space]) -> Space:
@@ -139,8 +131,14 @@ def _product(factors: list[Space]) -> Space:
         embed=lambda at: np.column_stack([f.embed(at[:, s]) for f, s in zip(factors, slices, strict=True)]),
         near=np.column_stack([np.resize(f.near, (n_near, len(f.sides))) for f in factors]),
         sample=_product_sample(factors, slices),
-        reach=sum((f.reach or (math.inf,) * len(f.sides) for f in factors), ()),
+        reach=_reach(factors),
     )
+
+
+def _reach(factors: list[Space]) -> tuple[float, ...]:
+    if not any(factor.reach for factor in factors):
+        return ()
+    return tuple(itertools.chain(*(factor.reach or (math.inf,) * len(factor.sides) for factor in factors)))
 
 
 def _total(parts: list[Floats]) -> Floats:

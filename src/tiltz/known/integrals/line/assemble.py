@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tiltz.errors import InputError
-from tiltz.known.integrals.integrand import Integrand, Nodes
-from tiltz.known.integrals.line.panel_sums import tilted
+from tiltz.known.integrals.integrand import Integrand, Nodes, tilted
 from tiltz.known.integrals.line.rays import Ray
 from tiltz.known.integrals.line.refine import Refined
 from tiltz.known.integrals.line.rest import Rest, rest_beyond
 from tiltz.known.integrals.line.underflow import CONTINUED
+from tiltz.known.log_sum import log_sum
 from tiltz.text import number
 
 Floats = npt.NDArray[np.float64]
@@ -38,7 +38,7 @@ def nodes_from(integrand: Integrand, refined: Refined, rays: list[Ray]) -> Nodes
     InputError
         If a density that underflowed hides part of Z.
     """
-    tilt = np.concatenate([[0.0], integrand.t])
+    tilt = integrand.tilts
     rests = [rest_beyond(ray, tilt, refined.log_z, mass=_known_mass(integrand, ray)) for ray in rays]
     for ray, rest in zip(rays, rests, strict=True):
         if ray.underflow and np.any(rest.error > _HIDDEN):
@@ -61,16 +61,15 @@ def nodes_from(integrand: Integrand, refined: Refined, rays: list[Ray]) -> Nodes
 
 def _total(log_z: float, rests: list[Rest], t: float) -> float:
     """Return log Z with what lies beyond the panels."""
-    scores = np.concatenate([[log_z], *(tilted(rest.log_mass, rest.reward, t) for rest in rests)])
-    top = scores.max()
-    return float(top + np.log(np.exp(scores - top).sum())) if np.isfinite(top) else float(top)
+    scores = [tilted(rest.log_mass, rest.reward, t) for rest in rests]
+    return float(log_sum(np.concatenate([[log_z], *scores])))
 
 
 def _errors(
     integrand: Integrand, refined: Refined, rays: list[Ray], rests: list[Rest], log_z: Floats
 ) -> Floats:
     """Return the error of the mass and of Z at each t, relative to them."""
-    tilt = np.concatenate([[0.0], integrand.t])
+    tilt = integrand.tilts
     error = refined.error + refined.share[refined.share < _NEGLIGIBLE].sum()
     error = error + sum(_doubt(ray, refined, tilt) for ray in rays) + sum(rest.error for rest in rests)
     error = error * np.exp(refined.log_z - log_z) + _EPS * np.abs(log_z)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tiltz.known.integrals.integrand import Integrand, Nodes
+from tiltz.known.integrals.integrand import Integrand, Nodes, tilted
 from tiltz.known.integrals.line.assemble import nodes_from
 from tiltz.known.integrals.line.integer_blocks import EXACT, LATTICE
 from tiltz.known.integrals.line.locate import modes_of, scan_domain, show_modes
 from tiltz.known.integrals.line.panels import Panels
 from tiltz.known.integrals.line.rays import Ray, continued, rays_of
 from tiltz.known.integrals.line.refine import refine
+from tiltz.known.log_sum import log_sum
 
 Floats = npt.NDArray[np.float64]
+
+
+_AT_ONCE = 1 << 25  # integers times tilts in memory
+_EPS = float(np.finfo(float).eps)
 
 
 @np.errstate(all="ignore")
@@ -37,8 +42,9 @@ def lattice_nodes(integrand: Integrand) -> Nodes:
 
     Notes
     -----
-    Blocks double away from the middle; 32 integers or fewer are summed one by one. Towards infinity blocks are followed
-    to 1e307, and what lies beyond is a power law.
+    A domain that fits into memory is summed integer by integer. Else blocks double away from the middle; those of 32
+    integers or fewer are summed one by one, larger ones by few of their integers, so a reward must not jump about from
+    one to the next there. Towards infinity blocks are followed to 1e307, and what lies beyond is a power law.
 
     Examples
     --------
@@ -50,9 +56,11 @@ def lattice_nodes(integrand: Integrand) -> Nodes:
     >>> round(float(np.logaddexp.reduce(nodes.log_mass + nodes.reward) / (3 * np.expm1(1.0))), 12)
     1.0
     """
+    low, high = integrand.space.sides[0]
+    if (high - low + 1) * len(integrand.tilts) <= min(_AT_ONCE, integrand.max_evaluations):
+        return _all_nodes(integrand, np.arange(low, high + 1))
     rays = rays_of(integrand)
     integrand = continued(integrand, rays)
-    low, high = integrand.space.sides[0]
     reach = {ray.end: float(ray.at[-1]) for ray in rays}
     scan = scan_domain(integrand, rays, (reach.get(low, low), reach.get(high, high)))
     middle = float(np.clip(np.rint(scan.middle), low, high))
@@ -61,6 +69,28 @@ def lattice_nodes(integrand: Integrand) -> Nodes:
     panels = show_modes(Panels.join([below, above]), *modes_of(integrand, scan), _may_halve)
     refined = refine(integrand, LATTICE, panels, may_halve=_may_halve)
     return nodes_from(integrand, refined, [_trimmed(ray, below, above) for ray in rays])
+
+
+def _all_nodes(integrand: Integrand, at: Floats) -> Nodes:
+    """Return every integer as a node."""
+    log_mass = integrand.log_density_at(at[:, None])
+    present = log_mass > -np.inf
+    at, log_mass = at[present], log_mass[present]
+    reward = integrand.reward_at(at[:, None])
+    with np.errstate(invalid="ignore"):
+        size = [2 + np.abs(log_mass) + (t * np.abs(reward) if t > 0 else 0.0) for t in integrand.tilts]
+    scores = [tilted(log_mass, reward, t) for t in integrand.tilts]
+    shares = [np.exp(score - log_sum(score)) for score in scores]
+    error = _EPS * np.array([np.sum(np.where(a > 0, a * b, 0.0)) for a, b in zip(shares, size, strict=True)])
+    return Nodes(
+        log_mass=log_mass,
+        reward=reward,
+        error=np.where(np.isnan(error), 0.0, error)[1:],
+        mass_error=float(error[0]),
+        at=at[:, None],
+        n_evaluations=len(at),
+        everywhere=True,
+    )
 
 
 def _blocks(anchor: float, sign: float, n: float, *, whole: bool) -> Panels:

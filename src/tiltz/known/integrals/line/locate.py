@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tiltz.known.integrals.integrand import Integrand
-from tiltz.known.integrals.line.panel_sums import tilted
+from tiltz.known.integrals.integrand import Integrand, tilted
 from tiltz.known.integrals.line.panels import Panels
 from tiltz.known.integrals.line.rays import Ray
 
@@ -56,8 +55,9 @@ def scan_domain(integrand: Integrand, rays: list[Ray], sides: tuple[float, float
         at = np.concatenate([at, np.linspace(*sides, _EVEN)])
     at, log_density = _evaluated(integrand, at, sides)
     middle, scale = _bulk(integrand.space.near.ravel(), at, log_density)
+    # At 0 floats are finest, and functions like to have their kinks.
     known = np.concatenate(
-        [integrand.space.near.ravel(), *integrand.breaks, [middle - 8 * scale, middle + 8 * scale]]
+        [integrand.space.near.ravel(), *integrand.breaks, [0.0, middle - 8 * scale, middle + 8 * scale]]
     )
     known = np.clip(known[np.isfinite(known)], *sides)
     steps = scale * np.exp2(np.arange(-_OCTAVES, _OCTAVES, 1 / _PER_OCTAVE))
@@ -67,13 +67,14 @@ def scan_domain(integrand: Integrand, rays: list[Ray], sides: tuple[float, float
     at, log_density = _evaluated(integrand, np.concatenate([at, further]), sides)
     reward = np.full(len(at), -np.inf)
     dense = log_density > -np.inf
-    reward[dense] = integrand.reward_at(at[dense][:, None])
-    return Scan(at=at, log_density=log_density, reward=reward, middle=middle, scale=scale)
+    reward[dense] = integrand.reward_at(at[dense][:, None], poles=True)
+    keep = reward < np.inf
+    return Scan(at=at[keep], log_density=log_density[keep], reward=reward[keep], middle=middle, scale=scale)
 
 
 def modes_of(integrand: Integrand, scan: Scan) -> tuple[Floats, Floats]:
     """Return the modes of every tilt that matter, and the distances at which the integrand has fallen by half a nat."""
-    tilt = np.concatenate([[0.0], integrand.t])
+    tilt = integrand.tilts
     peaks = [_peaks(scan, t) for t in tilt]
     at = np.concatenate(peaks)
     t = np.repeat(tilt, [len(p) for p in peaks])
@@ -86,7 +87,8 @@ def modes_of(integrand: Integrand, scan: Scan) -> tuple[Floats, Floats]:
         log_density = integrand.log_density_at(y[:, None])
         reward = np.full(len(y), -np.inf)
         dense = log_density > -np.inf
-        reward[dense] = integrand.reward_at(y[dense][:, None])
+        reward[dense] = integrand.reward_at(y[dense][:, None], poles=True)
+        reward[reward == np.inf] = -np.inf  # next to a pole there is as much to find
         return np.where(t > 0, log_density + np.where(t > 0, t, 1.0) * reward, log_density)
 
     mode, top = _climbed(score, scan.at[at], low, high)
@@ -190,7 +192,7 @@ def _worth_it(mode: Floats, width: Floats, top: Floats, t: Floats) -> tuple[Floa
     tilt, index = np.unique(t, return_inverse=True)
     best = np.full(len(tilt), -np.inf)
     np.maximum.at(best, index, size)
-    keep = size > best[index] - _NEGLIGIBLE
+    keep = size >= best[index] - _NEGLIGIBLE
     mode, width = mode[keep], width[keep]
     octave = np.rint(np.log2(width))
     alike = np.stack([octave, np.rint(mode / np.exp2(octave))])

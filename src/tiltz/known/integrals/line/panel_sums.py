@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tiltz.known.integrals.integrand import tilted
 from tiltz.known.integrals.line.panels import Panels, Rule, Values
 
 Floats = npt.NDArray[np.float64]
@@ -86,18 +87,13 @@ class PanelSums:
 _FIELDS = ("size", "error", "noise", "left", "right")
 
 
-def tilted(log_mass: Floats, reward: Floats, t: float) -> Floats:
-    """Return ``log_mass + t * reward``; at t = 0 a reward of ``-inf`` has its mass."""
-    return log_mass + t * reward if t > 0 else log_mass
-
-
 def relevant(values: Values, tilt: Floats) -> Flags:
     """Whether a panel has more than a negligible share of the integral at some tilt."""
     log_mass = values.log_density + np.log(values.weight)
     found = np.zeros(len(log_mass), dtype=bool)
     for t in tilt:
         highest = tilted(log_mass, values.reward, t).max(axis=1)
-        found |= highest > highest.max() - _NEGLIGIBLE
+        found |= highest >= highest.max() - _NEGLIGIBLE
     return found
 
 
@@ -164,7 +160,7 @@ def _moments(log_mass: Floats, reward: Floats, t: float) -> tuple[float, float, 
     top = float(score.max())
     if not np.isfinite(top):
         return 0.0, 0.0, 1.0
-    near = (score > top - _NEGLIGIBLE) & (reward > -np.inf)
+    near = (score >= top - _NEGLIGIBLE) & (reward > -np.inf)
     weight, reward = np.exp(score[near] - top), reward[near]
     if not len(reward):
         return top, 0.0, 1.0

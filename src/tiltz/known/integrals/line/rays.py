@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tiltz.known.integrals.integrand import Integrand, Points
+from tiltz.known.integrals.integrand import Integrand
 from tiltz.known.integrals.line.underflow import CONTINUED, Continuation, continuation, underflowed
 
 Floats = npt.NDArray[np.float64]
@@ -124,8 +124,8 @@ def _sampled(integrand: Integrand, end: float, sign: float, anchor: float, octav
     if integrand.space.discrete:
         at = np.unique(np.rint(at))[:: int(sign)]
     distance = np.abs(at - anchor)
-    log_density = _raw(integrand.space.log_density, at[:, None])
-    reward = _raw(integrand.reward, integrand.space.embed(at[:, None]))
+    log_density = integrand.raw_log_density_at(at[:, None])
+    reward = integrand.raw_reward_at(at[:, None])
     log_distance = np.log(distance)
     ray = Ray(
         end=end,
@@ -137,16 +137,6 @@ def _sampled(integrand: Integrand, end: float, sign: float, anchor: float, octav
         reward=reward,
     )
     return _sane(integrand, ray)
-
-
-def _raw(function: Points, points: Floats) -> Floats:
-    """Return what a function gives, however far out; what it raises, the checked accessors tell better."""
-    with np.errstate(all="ignore"):
-        try:
-            values = np.asarray(function(points), dtype=np.float64)
-        except (TypeError, ValueError, OverflowError):
-            return np.full(len(points), np.nan)
-    return values if values.shape == (len(points),) else np.full(len(points), np.nan)
 
 
 def _sane(integrand: Integrand, ray: Ray) -> Ray:

@@ -17,6 +17,7 @@ Floats = npt.NDArray[np.float64]
 
 _FIRST = 1 / 16  # of the scale of the reference: the innermost panel of a line
 _MISSING = 1e-9  # mass: more than rounding and what lies beyond the panels
+_ROUNDING = 1e-12  # of the scale: a middle so near 0 is 0, where floats are finest
 _ROUNDINGS = 64  # a panel is at least this many times as wide as its coordinates are apart
 
 
@@ -64,7 +65,8 @@ def line_nodes(integrand: Integrand) -> Nodes:
     low, high = float(rays[0].at[-1]), float(rays[1].at[-1])
     scan = scan_domain(integrand, rays, (low, high))
     breaks = np.concatenate([*integrand.breaks, np.array([])])
-    middle = float(np.clip(scan.middle, low, high))
+    middle = 0.0 if abs(scan.middle) < _ROUNDING * scan.scale else scan.middle
+    middle = float(np.clip(middle, low, high))
     halves = [_half(ray, middle, scan, breaks) for ray in rays]
     panels = show_modes(Panels.join(halves), *modes_of(integrand, scan), _may_halve)
     refined = refine(integrand, LINE, panels, may_halve=_may_halve)
@@ -90,5 +92,5 @@ def _half(ray: Ray, middle: float, scan: Scan, breaks: Floats) -> Panels:
 
 def _may_halve(panels: Panels) -> npt.NDArray[np.bool_]:
     low, high = panels.ends()
-    apart = np.spacing(np.maximum(np.abs(low), np.abs(high)))
+    apart = np.spacing(np.maximum(np.maximum(np.abs(low), np.abs(high)), np.abs(panels.anchor)))
     return panels.high - panels.low > _ROUNDINGS * apart

@@ -81,7 +81,7 @@ def refine(
     their signed sum and three standard deviations of it. A jump between the outermost nodes of two neighbours is seen
     by neither rule; it shows in what both panels extrapolate to their common end.
     """
-    tilt = np.concatenate([[0.0], integrand.t])
+    tilt = integrand.tilts
     values = evaluate(integrand, rule, panels)
     n_evaluations = values.at.size
     with np.errstate(all="ignore"):

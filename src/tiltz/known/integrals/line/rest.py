@@ -16,6 +16,8 @@ _LAST = 0.25  # of a ray: where its power law is read
 _NEGLIGIBLE = -45.0  # log share of an integral
 _FINEST, _REACH = 0.5, 60.0  # lengths over which the fastest and the slowest integrand falls by a nat
 _STRAIGHT = 1e-6
+_SAFETY = 4.0
+_SETTLES = 0.75  # changes by so much less over each further unit of log distance
 _AGREES = 1e-3  # nats: known mass that differs by more is another thing
 _EPS = float(np.finfo(float).eps)
 
@@ -58,8 +60,8 @@ def rest_beyond(ray: Ray, tilt: Floats, log_z: Floats, *, mass: float = np.nan) 
     Notes
     -----
     With v the log distance beyond the end, density times distance and the exponential of the reward are continued as
-    exponentials of v with the slopes of the outer quarter of the ray. The error is the rest times how far that
-    quarter is from straight.
+    exponentials of v with the slopes of the outer quarter of the ray. The error is what the rest would grow by if it
+    bent as that quarter does, four times over.
     """
     none = Rest(log_mass=np.array([]), reward=np.array([]), error=np.zeros(len(tilt)))
     if not np.isfinite(ray.log_density[-1]):
@@ -71,8 +73,11 @@ def rest_beyond(ray: Ray, tilt: Floats, log_z: Floats, *, mass: float = np.nan) 
             density = replace(density, end=density.end + shift)
         if not np.isfinite(reward.end):
             reward = _Line(end=-np.inf, slope=0.0, off=0.0)
-        elif reward.off > _STRAIGHT * abs(reward.slope) + 64 * _EPS * abs(reward.end):
-            reward = _Line(end=reward.end, slope=0.0, off=reward.off)
+        steepest = density.slope + np.where(tilt > 0, tilt * max(reward.slope, 0.0), 0.0)
+        if reward.off > _STRAIGHT * abs(reward.slope) + 64 * _EPS * abs(reward.end):
+            change = _to_come(ray.out, ray.reward)
+            steepest = density.slope if change < reward.off else steepest
+            reward = _Line(end=reward.end, slope=0.0, off=min(reward.off, change))
         height = density.end + np.where(tilt > 0, tilt * reward.end, 0.0) - log_z
         slope = density.slope + np.where(tilt > 0, tilt * reward.slope, 0.0)
         left = height - np.log(np.maximum(-slope, _EPS)) > _NEGLIGIBLE
@@ -81,10 +86,12 @@ def rest_beyond(ray: Ray, tilt: Floats, log_z: Floats, *, mass: float = np.nan) 
         share = np.exp(height) / -slope
         off = density.off + float(ray.doubt[-1]) * abs(density.end)
         off = off + np.where(tilt > 0, tilt * reward.off, 0.0)
-        # What bends by this much over the length that was read bends by its square over the length that was not.
+        # A parabola that is off by this much over the length that was read, continued over the length that was not;
+        # a reward that is not straight may go on growing as it did on the whole.
         read = _LAST * (ray.out[-1] - ray.out[0])
-        off = off * (1.0 + 1.0 / (read * np.abs(slope))) ** 2
-        error = np.where(slope < 0, share * np.minimum(off, 1.0), np.inf)
+        bend = _SAFETY * off * (1.0 + 2.0 / (read * np.abs(steepest))) ** 2
+        most = np.exp(height) / -steepest
+        error = np.where(steepest < 0, most * np.expm1(bend) + (most - share), np.inf)
     falling = left & (slope < 0)
     if not np.any(falling):
         return Rest(log_mass=none.log_mass, reward=none.reward, error=np.where(left, error, 0.0))
@@ -102,6 +109,15 @@ def _straight(out: Floats, values: Floats) -> _Line:
     slope = (values[-1] - values[0]) / (out[-1] - out[0])
     off = np.max(np.abs(values - (values[-1] + slope * (out - out[-1]))))
     return _Line(end=float(values[-1]), slope=float(slope), off=float(off))
+
+
+def _to_come(out: Floats, values: Floats) -> float:
+    """Return how much values that settle down may still change beyond the end, ``inf`` if they do not settle."""
+    back = out[-1] - out
+    before, last = (values[(back >= low) & (back <= low + 1.0)] for low in (1.0, 0.0))
+    if min(len(before), len(last)) < 2 or not np.ptp(last) <= _SETTLES * np.ptp(before):
+        return np.inf
+    return float(np.ptp(last) / (1 - _SETTLES))
 
 
 def _nodes(rate: Floats) -> tuple[Floats, Floats]:

@@ -22,6 +22,7 @@ _NARROWEST, _WIDEST = 0.7, 9.0  # of a window, in units of log distance
 _GROWTH = 1e-3  # of a reward's spread: less than this in the outer half of a ray is no growth
 _SETTLED = 1e-3  # change of log critical t from three quarters of a ray to its end
 _RUNS_AWAY = 0.1
+_OVERFLOWS = 1e100  # beyond, a square or a product of coordinates may be too large for a float
 _SMALLEST_T, _LARGEST_T = 1e-300, 1e300
 _DOUBT = 4.0
 _DROWNED = 1e-3  # nats of rounding
@@ -93,8 +94,18 @@ def mean_is_infinite(integrand: Integrand) -> bool:
         In one dimension; its tilts do not matter.
     """
     with np.errstate(all="ignore"):
-        falling = [replace(ray, reward=np.log(np.maximum(-ray.reward, 0.0))) for ray in rays_of(integrand)]
+        rays = [_before_overflow(ray) for ray in rays_of(integrand)]
+        losses = [
+            np.where(r.log_density > -np.inf, np.log(np.maximum(-r.reward, 0.0)), -np.inf) for r in rays
+        ]
+        falling = [replace(ray, reward=loss) for ray, loss in zip(rays, losses, strict=True)]
         return any(_grows(ray) and _direction(ray, 1.0) in (0, 1) for ray in falling)
+
+
+def _before_overflow(ray: Ray) -> Ray:
+    """Return the ray up to where the reward becomes ``-inf`` only because its parts are beyond the largest float."""
+    lost = (ray.reward == -np.inf) & (ray.log_density > -np.inf) & (np.abs(ray.at) > _OVERFLOWS)
+    return ray.first(max(int(np.argmax(lost)), 2)) if np.any(lost) else ray
 
 
 def _grows(ray: Ray) -> bool:
@@ -104,6 +115,8 @@ def _grows(ray: Ray) -> bool:
     inner, most = np.max(reward[~outer], initial=-np.inf), np.max(reward[outer], initial=-np.inf)
     if most == -np.inf or inner == -np.inf:
         return bool(most > -np.inf)
+    if most == np.inf:
+        return True
     spread = abs(inner - np.median(reward[reward > -np.inf]))
     return bool(most - inner > _GROWTH * spread + 1e-12 * abs(inner))
 

@@ -110,7 +110,7 @@ def _regular_ends(landscape: Landscape, modes: tuple[Mode, ...]) -> list[tuple[b
     """Return, per coordinate, whether the tilted density behaves at each finite end like distance^(0, 1, 2, ...)."""
     space = landscape.integrand.space
     start = landscape.chart.points(np.array([mode.at for mode in modes[:8]]))[0]
-    tilts = np.concatenate([[0.0], landscape.integrand.t])
+    tilts = landscape.integrand.tilts
     return [
         (
             _is_regular(landscape, start, i, low, min(high - low, 1.0), tilts),

@@ -23,7 +23,6 @@ Floats = npt.NDArray[np.float64]
 _N_INNER = {2: 6, 3: 5, 4: 3}  # of the coarser rule
 _ATTAINABLE = {2: 1e-12, 3: 1e-11, 4: 1e-9}  # nats: what a smooth problem reaches in some seconds
 _SMALLEST = 64 * float(np.finfo(np.float64).eps)  # relative width of a box that floats still resolve
-_CARRIED = 55.0  # nats: nodes with less than e^-55 of every integral are left out
 _NEGLIGIBLE = 1e-3  # of the tolerance
 _SPREAD = 10.0  # tolerance of mean squared deviations over that of masses
 _WORST, _SHARE = (
@@ -70,15 +69,11 @@ def cube_nodes(integrand: Integrand) -> Nodes:
     modes = find_modes(landscape)
     d = len(integrand.space.sides)
     tolerance = max(integrand.tolerance, _ATTAINABLE[d])
-    even, converged = grid_nodes(landscape, modes, tolerance)
-    if even is not None and converged:
-        return even
+    grid, converged = grid_nodes(landscape, modes, tolerance)
+    if grid is not None and converged:
+        return grid
     nodes = _adaptive(landscape, modes, tolerance)
-    return nodes if even is None or _worst(nodes) <= _worst(even) else even
-
-
-def _worst(nodes: Nodes) -> float:
-    return max(nodes.mass_error, float(np.max(nodes.error, initial=0.0)))
+    return nodes if grid is None or nodes.worst <= grid.worst else grid
 
 
 def _adaptive(landscape: Landscape, modes: tuple[Mode, ...], tolerance: float) -> Nodes:

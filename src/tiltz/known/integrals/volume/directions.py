@@ -12,7 +12,8 @@ from tiltz.known.integrals.volume.outward import Rays
 
 Floats = npt.NDArray[np.float64]
 
-_STARTS = 6
+_STARTS, _ROUNDS = 4, 4
+_NOWHERE = 700.0  # log of a tilt that no reward needs
 _MEETS = 1e-9  # relative difference at which a tilt counts as critical
 
 
@@ -43,10 +44,8 @@ def directional_tails(integrand: Integrand) -> Tails:
     """
     rays = Rays.of(Landscape.of(integrand))
     critical = rays.critical(rays.directions)
-    best = int(np.nanargmin(critical)) if np.any(~np.isnan(critical)) else None
-    if best is None:
-        return _finite(integrand.t, np.nan if len(critical) else 0.0)
-    direction, least = _turned(rays, critical)
+    known = np.any(~np.isnan(critical))
+    direction, least = _turned(rays, critical) if known else (np.zeros(len(rays.centre)), np.inf)
     end, at_end = rays.towards_ends()
     if at_end < least:
         infinite = integrand.t >= at_end * (1 - _MEETS)
@@ -54,6 +53,8 @@ def directional_tails(integrand: Integrand) -> Tails:
     tied = [direction, rays.admissible(-direction), *rays.directions[critical <= least * (1 + _MEETS)]]
     infinite = np.array([_is_infinite(rays, tied, least, t) for t in integrand.t])
     undecided = bool(np.any(np.isnan(critical))) and not np.isfinite(least)
+    if not np.any(infinite):
+        return _finite(integrand.t, np.nan if undecided else 1.0 / least)
     where = f"along the direction ({', '.join(f'{x:.3g}' for x in rays.in_space(direction) + 0.0)})"
     return _tails(integrand.t, infinite, np.nan if undecided else least, where)
 
@@ -64,23 +65,33 @@ def _turned(rays: Rays, critical: Floats) -> tuple[Floats, float]:
     best, least = rays.directions[order[0]], float(critical[order[0]])
     if not 0 < least < np.inf or rays.is_power(best) or rays.landscape.integrand.space.reach:
         return best, least
-    for start in order[:_STARTS]:
-        if not np.isfinite(critical[start]):
-            break
-
-        def height(direction: Floats) -> float:
-            value = rays.critical(rays.admissible(direction)[None, :])[0]
-            return float(np.log(value)) if 0 < value < np.inf else 700.0
-
-        few = len(rays.centre) <= 4
-        found = optimize.minimize(
-            height, rays.directions[start], method="Nelder-Mead" if few else "BFGS", tol=1e-11
-        )
-        direction = rays.admissible(found.x)
-        value = float(rays.critical(direction[None, :])[0])
+    for start in rays.directions[order[:_STARTS]]:
+        turned, value = _turned_from(rays, start)
         if value < least * (1 - 1e-12):
-            best, least = direction, value
+            best, least = turned, value
     return best, least
+
+
+def _turned_from(rays: Rays, start: Floats) -> tuple[Floats, float]:
+    """Turn one direction, among the coordinates that have no end, until its critical tilt is least."""
+    free = rays.spread > 0
+    across = np.zeros((int(np.sum(free)) - 1, len(start)))
+    across[:, free] = np.linalg.svd(start[None, free])[2][1:]
+    if not len(across):
+        return start, np.inf
+
+    def height(turn: Floats) -> float:
+        value = rays.critical(rays.admissible(start + turn @ across)[None, :])[0]
+        return float(np.log(value)) if 0 < value < np.inf else _NOWHERE
+
+    turn = np.zeros(len(across))
+    for _ in range(_ROUNDS):  # a simplex that has collapsed is built anew
+        found = optimize.minimize(height, turn, method="Nelder-Mead", tol=1e-12)
+        if not found.fun < height(turn) - 1e-12:
+            break
+        turn = found.x
+    turned = rays.admissible(start + turn @ across)
+    return turned, float(rays.critical(turned[None, :])[0])
 
 
 def _is_infinite(rays: Rays, tied: list[Floats], least: float, t: float) -> bool:

@@ -208,7 +208,7 @@ class _Sums:
 
     def nodes(self, tolerance: float, n_evaluations: int) -> tuple[Nodes, float]:
         """Return the nodes, and by how much the sums disagree, over what tolerance and rounding allow."""
-        tilts = np.concatenate([[0.0], self.integrand.t])
+        tilts = self.integrand.tilts
         found = [self._tilted(t) for t in tilts]
         log_total, disagreement, spread = (np.array(column) for column in zip(*found, strict=True))
         log_mass, reward, at, noise = gathered(self._parts(), tilts, self.level, log_total)

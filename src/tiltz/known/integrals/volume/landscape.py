@@ -65,9 +65,8 @@ class Landscape:
         """Return log-densities and rewards at unbounded coordinates, shapes (m,); ``-inf`` for what is no number."""
         y, log_volume = self.chart.points(v)
         self.n_evaluations += len(v)
-        with np.errstate(all="ignore"):
-            base = np.asarray(self.integrand.space.log_density(y), dtype=np.float64) + log_volume
-            reward = np.asarray(self.integrand.reward(self.integrand.space.embed(y)), dtype=np.float64)
+        base = self.integrand.raw_log_density_at(y) + log_volume
+        reward = self.integrand.raw_reward_at(y)
         base = np.where(np.isfinite(base), base, -np.inf)
         return base, np.where(np.isfinite(reward), reward, -np.inf)
 

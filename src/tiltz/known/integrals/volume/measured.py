@@ -116,7 +116,7 @@ class Measure:
     @property
     def tilts(self) -> Floats:
         """Return 0 and the tilts that are wanted."""
-        return np.concatenate([[0.0], self.integrand.t])
+        return self.integrand.tilts
 
     def boxes(self, boxes: Boxes) -> Measured:
         """Return what the rule finds."""

@@ -161,8 +161,9 @@ def _climb(landscape: Landscape, t: float, start: Floats) -> Mode | None:
         at, exponents = best, np.arange(-10, 9)
     covariance = np.linalg.inv(curvature) * np.outer(width, width)
     volume = 0.5 * np.linalg.slogdet(covariance)[1]
-    gain = np.clip(t * slope.level, -1e290, 1e290)
-    return Mode(at=at, covariance=covariance, t=t, height=float(here + gain + volume))
+    # Not from where the climb began, which may be so far that its reward swallows every digit.
+    base, reward = landscape.values(at[None, :])
+    return Mode(at=at, covariance=covariance, t=t, height=float(tilted(base, reward, t, 0.0)[0] + volume))
 
 
 def _along_axes(

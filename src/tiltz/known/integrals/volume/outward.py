@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
+from tiltz.known.integrals.integrand import Integrand
 from tiltz.known.integrals.volume.landscape import Landscape
 
 Floats = npt.NDArray[np.float64]
@@ -23,6 +25,10 @@ _FEWEST = 24  # octaves from which nothing can be concluded
 _STEADY = (
     1.15  # a critical tilt that moves by more from one half of the octaves to the next goes to 0 or infinity
 )
+_GROWTH = 0.5  # of the spread of the inner half: a periodic reward grows by less
+_MIDDLE, _NEAR_END = 0.5, 1e-9  # shares of a coordinate's range
+_FEW_BOUNDED = 3
+_LITTLE = (2, 4, 8, 16, 32)
 _RANDOM = 64
 _POWER = 1e4  # nats: a density that falls by more is no power, and the volume around a ray does not matter
 _EPS = float(np.finfo(np.float64).eps)
@@ -67,7 +73,15 @@ class Rays:
         free = np.flatnonzero(signs.any(axis=1))
         if len(free) == 0:
             return rays
-        made = [rays.admissible(direction) for direction in _candidates(len(centre), free)]
+        if landscape.integrand.space.reach:
+            candidates = np.concatenate([np.eye(len(centre)), -np.eye(len(centre))])
+        else:
+            candidates = _candidates(len(centre), free)
+        # Also those that are axes and diagonals in the coordinates themselves, where rewards like to have their kinks.
+        plain = candidates[:, free] / rays.spread[free]
+        candidates = np.concatenate([candidates, np.zeros_like(candidates)])
+        candidates[len(plain) :, free] = plain
+        made = [rays.admissible(direction) for direction in candidates]
         some = np.array([direction for direction in made if np.any(direction != 0)])
         return cls(
             landscape=landscape,
@@ -76,6 +90,11 @@ class Rays:
             signs=signs,
             directions=np.unique(some.round(15), axis=0),
         )
+
+    @property
+    def integrand(self) -> Integrand:
+        """Return density and reward."""
+        return self.landscape.integrand
 
     def admissible(self, direction: Floats) -> Floats:
         """Return the nearest direction in which the domain has no end, of unit length, or zeros."""
@@ -93,13 +112,32 @@ class Rays:
         """Return the least t at which the integral along each ray is infinite, ``inf`` if at none, NaN if unknown."""
         share = np.linspace(0.0, 1.0, _OCTAVES // _STEP + 1)
         octaves = self.farthest(directions)[:, None] * share
-        density, reward = self._along(directions, octaves)
-        lines = zip(directions, octaves, density, reward, strict=True)
-        return np.array([self._critical(*line) for line in lines])
+        found = []
+        for rays in self._stations():
+            density, reward = rays._along(directions, octaves)
+            lines = zip(directions, octaves, density, reward, strict=True)
+            found.append([rays._critical(*line) for line in lines])
+        every = np.array(found)
+        known = np.where(np.isnan(every), np.inf, every).min(axis=0)
+        return np.where(np.any(np.isnan(every), axis=0) & np.isinf(known), np.nan, known)
+
+    def _stations(self) -> Iterator[Rays]:
+        """Yield these rays with every coordinate that has both ends in its middle and next to its ends."""
+        bounded = np.flatnonzero(self.spread == 0)
+        places = [(_MIDDLE,), (_NEAR_END,), (1 - _NEAR_END,)]
+        combined = (
+            product(*[[p for (p,) in places]] * len(bounded)) if len(bounded) <= _FEW_BOUNDED else places
+        )
+        sides = np.array(self.integrand.space.sides)[bounded]
+        for share in combined:
+            centre = self.centre.copy()
+            if share != (_MIDDLE,) * len(share):
+                centre[bounded] = sides[:, 0] + np.array(share) * (sides[:, 1] - sides[:, 0])
+            yield replace(self, centre=centre)
 
     def farthest(self, directions: Floats) -> Floats:
         """Return how many doublings of the distance there are along each direction, before points are one to floats."""
-        reach = self.landscape.integrand.space.reach
+        reach = self.integrand.space.reach
         if not reach:
             return np.full(len(directions), float(_OCTAVES))
         with np.errstate(divide="ignore"):
@@ -125,8 +163,13 @@ class Rays:
         at = (last * np.array(_NEAR_LOOKS)).astype(int) if near else last // np.array([1, 2, 4])
         if not np.all(np.isfinite(density[at]) & np.isfinite(reward[at])):
             return np.nan
+        if not _grows(reward[: last + 1]):
+            return np.inf
         if near:  # The fall is exponential: volumes do not matter in the end, but would so near.
-            return _limit(density[at], reward[at])
+            least = _limit(density[at], reward[at])
+            # A reward that bends upwards so near tells nothing while it gains less than the density falls.
+            outweighs = reward[at[0]] - reward[at[1]] > density[at[1]] - density[at[0]]
+            return least if least > 0 or outweighs else np.nan
         volume = octaves[at] * np.log(2.0)
         if _is_power(density[at]) and reward[at[0]] > reward[at[1]]:
             volume = volume + np.array([self._log_width(direction, float(octaves[k])) for k in at])
@@ -143,15 +186,19 @@ class Rays:
             turn[free] = side
             both = np.concatenate([-offsets[::-1], offsets])
             at = self.centre + self.spread * (direction * 2.0**octave + both[:, None] * turn)
-            middle = self._density((self.centre + self.spread * direction * 2.0**octave)[None, :])[0]
-            relative = np.exp(np.minimum(self._density(at) - middle, 700.0))
+            middle = self.integrand.raw_log_density_at(
+                (self.centre + self.spread * direction * 2.0**octave)[None, :]
+            )[0]
+            relative = np.exp(np.minimum(self.integrand.raw_log_density_at(at) - middle, 700.0))
             log_width += float(np.log(np.trapezoid(relative, both)))
         return log_width
 
     def is_power(self, direction: Floats) -> bool:
         """Return whether the density falls like a power of the distance, for which the angle itself matters little."""
         octaves = np.array([_OCTAVES, _OCTAVES // 2])
-        return _is_power(self._density(self.centre + direction * 2.0 ** octaves[:, None] * self.spread))
+        return _is_power(
+            self.integrand.raw_log_density_at(self.centre + direction * 2.0 ** octaves[:, None] * self.spread)
+        )
 
     def stays_up(self, direction: Floats, t: float) -> bool:
         """Return whether log-density + t reward + log-volume does not fall, as far out as rounding lets one see."""
@@ -167,7 +214,7 @@ class Rays:
     def towards_ends(self) -> tuple[int, float]:
         """Return the coordinate whose end makes Z infinite first, counted from 0, and the least t that does."""
         best, least = 0, np.inf
-        for i, side in enumerate(self.landscape.integrand.space.sides):
+        for i, side in enumerate(self.integrand.space.sides):
             for end, inward in zip(side, (1.0, -1.0), strict=True):
                 if np.isfinite(end):
                     value = self._at_end(i, end, inward)
@@ -179,7 +226,10 @@ class Rays:
         points = np.repeat(self.centre[None, :], len(octaves), axis=0)
         reach = abs(self.centre[i] - end) or 1.0
         points[:, i] = end + inward * reach * 2.0**-octaves
-        density, reward = self._density(points), self._reward(points)
+        density, reward = (
+            self.integrand.raw_log_density_at(points),
+            self.integrand.raw_reward_at(points),
+        )
         known = np.isfinite(density) & np.isfinite(reward)
         if not np.all(known):
             return np.inf
@@ -190,16 +240,15 @@ class Rays:
         offsets = directions[:, None, :] * 2.0 ** octaves[:, :, None] * self.spread
         points = (self.centre + offsets).reshape(-1, len(self.centre))
         shape = octaves.shape
-        return self._density(points).reshape(shape), self._reward(points).reshape(shape)
+        return self.integrand.raw_log_density_at(points).reshape(shape), self.integrand.raw_reward_at(
+            points
+        ).reshape(shape)
 
-    def _density(self, y: Floats) -> Floats:
-        with np.errstate(all="ignore"):
-            return np.asarray(self.landscape.integrand.space.log_density(y), dtype=np.float64)
 
-    def _reward(self, y: Floats) -> Floats:
-        with np.errstate(all="ignore"):
-            integrand = self.landscape.integrand
-            return np.asarray(integrand.reward(integrand.space.embed(y)), dtype=np.float64)
+def _grows(reward: Floats) -> bool:
+    """Whether the largest reward of the outer half of a ray is clearly above that of the inner half."""
+    inner, outer = (float(np.max(part)) for part in np.array_split(reward, 2))
+    return outer - inner > _GROWTH * abs(inner - float(np.median(reward)))
 
 
 def _is_power(density: Floats) -> bool:
@@ -215,6 +264,15 @@ def _candidates(d: int, free: npt.NDArray[np.int64]) -> Floats:
     )
     unit = np.eye(n)
     pairs = [unit[i] + s * unit[j] for i in range(min(n, 8)) for j in range(i) for s in (-1, 1)]
+    # Along a curve of higher order every straight line that leaves an axis by a little is better than the last.
+    pairs += [
+        unit[i] + sign * 2.0**-k * unit[j]
+        for i in range(n)
+        for j in range(n)
+        for sign in (-1, 1)
+        for k in _LITTLE
+        if i != j and n <= 4
+    ]
     some = np.concatenate(
         [
             unit,

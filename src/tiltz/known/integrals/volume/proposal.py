@@ -12,6 +12,7 @@ from tiltz.known.integrals.integrand import Integrand
 from tiltz.known.integrals.volume.charts import Chart
 from tiltz.known.integrals.volume.landscape import Landscape, tilted
 from tiltz.known.integrals.volume.modes import Mode, ranked
+from tiltz.known.log_sum import log_sum
 
 Floats = npt.NDArray[np.float64]
 
@@ -98,7 +99,7 @@ class Proposal:
             height = tilted(log_weight, reward, t, level)
             if not np.any(np.isfinite(height)):
                 continue
-            weight = np.exp(height - special.logsumexp(height))
+            weight = np.exp(height - log_sum(height))
             if 1.0 / np.sum(weight**2) < _PER_COORDINATE * v.shape[1]:
                 continue
             mean = weight @ v

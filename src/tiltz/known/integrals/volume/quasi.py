@@ -28,13 +28,15 @@ _MODES = 16  # at most so many have a part in the mixture
 _CONTROLS = 16  # parts whose known integral corrects the weights
 
 
-def quasi_nodes(integrand: Integrand) -> Nodes:
+def quasi_nodes(integrand: Integrand, *, seed: int = 0) -> Nodes:
     """Return weighted draws for five and more dimensions.
 
     Parameters
     ----------
     integrand : Integrand
         Density and reward over a box with finite or infinite sides.
+    seed : int
+        Of the scrambles; the same one gives the same nodes.
 
     Returns
     -------
@@ -54,24 +56,20 @@ def quasi_nodes(integrand: Integrand) -> Nodes:
     heuristic), at most 1 / 0.4 where the reference is a part, and is corrected so that every part has the integral 1
     that it is known to have. The estimate of the normalised Z is consistent. The error is the 99.9% quantile of
     Student's t with 15 degrees of freedom times the standard error over the scrambles, and so holds with about that
-    probability. The generator is fixed: the same call gives the same nodes.
+    probability.
 
     References
     ----------
     .. [1] A. B. Owen, Y. Zhou, "Safe and effective importance sampling", J. Amer. Statist. Assoc. 95 (2000), 135-143.
     """
-    return quasi_nodes_seeded(integrand, 0)
-
-
-def quasi_nodes_seeded(integrand: Integrand, seed: int) -> Nodes:
-    """Return the nodes of other scrambles, for tests of the error."""
     landscape = Landscape.of(integrand)
     modes = find_modes(landscape)
     level = landscape.level([mode.at for mode in modes])
-    first = _Draws(proposal=Proposal.of(landscape, modes[:_MODES]), level=level, seed=seed)
+    early, late = np.random.default_rng(seed).spawn(2)
+    first = _Draws(proposal=Proposal.of(landscape, modes[:_MODES]), level=level, rng=early)
     first.extend(_FIRST)
     landscape.n_evaluations += first.reward.size
-    draws = _Draws(proposal=first.adapted(), level=level, seed=seed + 1)
+    draws = _Draws(proposal=first.adapted(), level=level, rng=late)
     d = len(integrand.space.sides)
     most = (
         min(integrand.max_evaluations, _MOST, _MOST_NUMBERS // (d + 4 + len(draws.controlled))) // _SCRAMBLES
@@ -86,11 +84,11 @@ def quasi_nodes_seeded(integrand: Integrand, seed: int) -> Nodes:
 class _Draws:
     """Draws of all scrambles so far, shapes (16, n, ...)."""
 
-    def __init__(self, *, proposal: Proposal, level: float, seed: int) -> None:
+    def __init__(self, *, proposal: Proposal, level: float, rng: np.random.Generator) -> None:
         self.proposal, self.level = proposal, level
         self.integrand, self.chart = proposal.integrand, proposal.chart
         d = len(self.integrand.space.sides)
-        streams = np.random.default_rng(seed).spawn(_SCRAMBLES)
+        streams = rng.spawn(_SCRAMBLES)
         self.engines = [qmc.Sobol(d + 2, bits=52, rng=stream) for stream in streams]
         self.controlled = np.flatnonzero(proposal.share[: 1 + len(proposal.at)])[:_CONTROLS]
         self.drawn, self.reward = np.empty((_SCRAMBLES, 0)), np.empty((_SCRAMBLES, 0))
@@ -147,7 +145,7 @@ class _Draws:
 
     def nodes(self, n_before: int) -> Nodes:
         """Return all draws that carry anything."""
-        tilts = np.concatenate([[0.0], self.integrand.t])
+        tilts = self.integrand.tilts
         log_mass = self.log_weight - np.log(self.reward.size)
         heights = [tilted(log_mass, self.reward, t, self.level) for t in tilts]
         log_total = np.array([float(log_sum(height.ravel())) for height in heights])
