@@ -191,9 +191,9 @@ def _tails(integrand: Integrand) -> Tails:
 
 
 def _mean_is_infinite(integrand: Integrand) -> bool:
-    from tiltz.known.integrals import line
+    from tiltz.known.integrals import line, volume
 
-    return len(integrand.space.sides) == 1 and line.mean_is_infinite(integrand)
+    return (line if len(integrand.space.sides) == 1 else volume).mean_is_infinite(integrand)
 
 
 def _nodes(integrand: Integrand) -> Nodes:
@@ -231,13 +231,14 @@ class _Found:
     def of(cls, integrand: Integrand, finite: npt.NDArray[np.bool_], *, renormalise: bool) -> _Found:
         """Integrate at the betas where Z is finite; at most a few of which may spoil the rest are left out again."""
         kept = finite.copy()
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             found = cls._at(integrand, kept)
             sound = _mass_is_sound(found.nodes, renormalise=renormalise)
             if (sound and not np.any(found.lost)) or not np.any(kept):
                 break
             doubtful = np.flatnonzero(kept)[found.lost] if np.any(found.lost) else np.flatnonzero(kept)
-            steepest = doubtful[np.argsort(-integrand.t[doubtful])][: (len(doubtful) + 1) // 2]
+            steepest = doubtful[np.argsort(-integrand.t[doubtful])]
+            steepest = steepest[: 1 if attempt == 0 else (len(steepest) + 1) // 2]
             kept = kept.copy()
             kept[steepest] = False
         else:
@@ -249,10 +250,10 @@ class _Found:
     def _at(cls, integrand: Integrand, kept: npt.NDArray[np.bool_]) -> _Found:
         integrand = replace(integrand, t=integrand.t[kept])
         nodes = _nodes(integrand)
-        _check_reach(integrand, nodes)
         scores = [tilted(nodes.log_mass, nodes.reward, t) for t in integrand.t]
         log_z = np.array([log_sum(score) for score in scores])
         nowhere = (log_z == -np.inf) & (not nodes.everywhere)
+        nowhere |= _out_of_reach(integrand, nodes)[1:]
         lost = nowhere | ~(nodes.error <= np.maximum(_LOST, _ROUNDING * np.abs(log_z)))
         return cls(integrand=integrand, nodes=nodes, kept=kept, log_z=log_z, lost=lost)
 
@@ -283,20 +284,13 @@ def _check_mass(integrand: Integrand, nodes: Nodes, *, renormalise: bool) -> Non
     )
 
 
-def _check_reach(integrand: Integrand, nodes: Nodes) -> None:
-    """Refuse to answer where what matters is so far out that the points there are no longer told apart."""
+def _out_of_reach(integrand: Integrand, nodes: Nodes) -> npt.NDArray[np.bool_]:
+    """Return at which tilts, 0 first, what matters is so far out that the points there are no longer told apart."""
     if not integrand.space.reach:
-        return
+        return np.zeros(len(integrand.tilts), dtype=bool)
     beyond = np.any(np.abs(nodes.at) > integrand.space.reach, axis=1)
-    for t in integrand.tilts if np.any(beyond) else ():
-        score = tilted(nodes.log_mass, nodes.reward, t)
-        share = np.exp(log_sum(score[beyond]) - log_sum(score))
-        if share > _HIDDEN:
-            at = "the reference" if t == 0 else f"the tilt at beta {number(1 / t)}"
-            raise InputError(
-                f"what matters must be at points that floats can tell apart; {share:.1%} of {at} is where a share is "
-                "below the smallest float. Choose a larger beta, or take the law from tiltz.laws."
-            )
+    scores = [tilted(nodes.log_mass, nodes.reward, t) for t in integrand.tilts]
+    return np.array([np.exp(log_sum(score[beyond]) - log_sum(score)) > _HIDDEN for score in scores])
 
 
 def _known(found: _Found, tails: Tails, betas: Floats) -> KnownIntegral:

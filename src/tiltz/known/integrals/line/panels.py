@@ -15,6 +15,7 @@ from tiltz.known.integrals.kronrod import kronrod
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
+_POLES = 0.5  # share of the nodes of a panel: with more, the reward is infinite on a region
 _CLOSE = 1e-3  # of the anchor: nearer than this, the rounding of coordinates shows in the distance from it
 _NODE, _WEIGHT, _GAUSS = kronrod(10)
 
@@ -128,7 +129,10 @@ def evaluate(integrand: Integrand, rule: Rule, panels: Panels) -> Values:
     dense = (log_density > -np.inf) & (weight > 0)
     reward = np.full(at.shape, -np.inf)
     if np.any(dense):
-        reward[dense] = integrand.reward_at(at[dense][:, None])
+        reward[dense] = integrand.reward_at(at[dense][:, None], poles=True)
+    if np.any(solid := np.mean(reward == np.inf, axis=1) > _POLES):
+        integrand.reward_at(at[solid].reshape(-1, 1))
+    reward = _without_poles(reward)
     ends = [end for end in integrand.space.sides[0] if end != 0 and np.isfinite(end)]
     close = np.isin(panels.anchor, ends) & (panels.high < _CLOSE * np.abs(panels.anchor))
     if np.any(close) and not integrand.space.discrete:
@@ -149,13 +153,13 @@ def _place_on_line(panels: Panels) -> tuple[Floats, Floats, Floats]:
     return offset, half * _WEIGHT, half * (_WEIGHT - _GAUSS)
 
 
-def _without_poles(log_density: Floats) -> Floats:
-    """Replace an infinite density at a node by the largest one that is finite in its panel."""
-    pole = log_density == np.inf
+def _without_poles(values: Floats) -> Floats:
+    """Replace an infinite value at a node by the largest one that is finite in its panel."""
+    pole = values == np.inf
     if not np.any(pole):
-        return log_density
-    largest = np.max(np.where(pole, -np.inf, log_density), axis=1, keepdims=True)
-    return np.where(pole, largest, log_density)
+        return values
+    largest = np.max(np.where(pole, -np.inf, values), axis=1, keepdims=True)
+    return np.where(pole, largest, values)
 
 
 def _unrounded(

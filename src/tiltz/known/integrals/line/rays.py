@@ -92,7 +92,8 @@ def rays_of(integrand: Integrand) -> list[Ray]:
     rays = []
     for end, sign in ((low, 1.0), (high, -1.0)):
         if np.isinf(end):
-            octaves = np.arange(np.floor(np.log2(start)), _LAST_OCTAVE + 1 / _PER_OCTAVE, 1 / _PER_OCTAVE)
+            first = min(np.floor(np.log2(start)), _LAST_OCTAVE // 2)
+            octaves = np.arange(first, _LAST_OCTAVE + 1 / _PER_OCTAVE, 1 / _PER_OCTAVE)
             rays.append(_sampled(integrand, end, -sign, 0.0, octaves))
         elif not space.discrete:
             width = high - low if np.isfinite(high - low) else max(1.0, abs(end))

@@ -8,7 +8,6 @@ import numpy.typing as npt
 from tiltz.known.integrals.integrand import Integrand, Nodes
 from tiltz.known.integrals.line.assemble import nodes_from
 from tiltz.known.integrals.line.locate import Scan, modes_of, scan_domain, show_modes
-from tiltz.known.integrals.line.missing import find_mass
 from tiltz.known.integrals.line.panels import LINE, Panels
 from tiltz.known.integrals.line.rays import Ray, continued, rays_of
 from tiltz.known.integrals.line.refine import refine
@@ -16,7 +15,6 @@ from tiltz.known.integrals.line.refine import refine
 Floats = npt.NDArray[np.float64]
 
 _FIRST = 1 / 16  # of the scale of the reference: the innermost panel of a line
-_MISSING = 1e-9  # mass: more than rounding and what lies beyond the panels
 _ROUNDING = 1e-12  # of the scale: a middle so near 0 is 0, where floats are finest
 _ROUNDINGS = 64  # a panel is at least this many times as wide as its coordinates are apart
 
@@ -70,9 +68,6 @@ def line_nodes(integrand: Integrand) -> Nodes:
     halves = [_half(ray, middle, scan, breaks) for ray in rays]
     panels = show_modes(Panels.join(halves), *modes_of(integrand, scan), _may_halve)
     refined = refine(integrand, LINE, panels, may_halve=_may_halve)
-    if integrand.space.tails is not None and abs(np.expm1(refined.log_z[0])) > _MISSING:
-        panels = find_mass(integrand.space.tails, panels, refined, _may_halve)
-        refined = refine(integrand, LINE, panels, may_halve=_may_halve)
     return nodes_from(integrand, refined, rays)
 
 

@@ -18,8 +18,8 @@ Flags = npt.NDArray[np.bool_]
 _AT_ONCE = 1 << 14  # panels that are halved in one sweep
 _MOST_PANELS = 1 << 16
 _MOST_CELLS = 1 << 23  # panels x tilts
-_MOST_SWEEPS = 400
-_ROUNDS = 6
+_MOST_SWEEPS = 120
+_ROUNDS = 2
 _SHARE = 1e-3  # of the tolerance, for one panel
 _SAFETY = 4.0
 _LOUD = 4.0  # times its rounding, for the difference of two rules to mean something
@@ -32,8 +32,8 @@ class Refined:
 
     Attributes
     ----------
-    panels, values : Panels, Values
-        All of them.
+    values : Values
+        At their nodes.
     log_z : array, shape (n_tilts,)
         Log of the integral at each tilt, in nats.
     share : array, shape (n_panels,)
@@ -44,7 +44,6 @@ class Refined:
         Nodes.
     """
 
-    panels: Panels
     values: Values
     log_z: Floats
     share: Floats
@@ -164,7 +163,6 @@ def _refined(rule: Rule, state: _State, n_evaluations: int) -> Refined:
     jumps = jumps_between(rule, state.panels, sums)[0].sum(axis=-1)
     error = _SAFETY * _summed(sums.error[0]) + jumps + sums.noise.sum(axis=-1)
     return Refined(
-        panels=state.panels,
         values=state.values,
         log_z=scale.top + np.log(total[0]),
         share=share.max(axis=(0, 1)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 from scipy import optimize
@@ -57,6 +59,22 @@ def directional_tails(integrand: Integrand) -> Tails:
         return _finite(integrand.t, np.nan if undecided else 1.0 / least)
     where = f"along the direction ({', '.join(f'{x:.3g}' for x in rays.in_space(direction) + 0.0)})"
     return _tails(integrand.t, infinite, np.nan if undecided else least, where)
+
+
+def mean_is_infinite(integrand: Integrand) -> bool:
+    """Return whether the mean reward under the reference is minus infinity: KL(reference || tilted) is then infinite.
+
+    Parameters
+    ----------
+    integrand : Integrand
+        In two or more dimensions; its tilts do not matter.
+    """
+
+    def log_loss(points: Floats) -> Floats:
+        loss = -np.asarray(integrand.reward(points), dtype=np.float64)
+        return np.log(np.where(np.isinf(loss), 0.0, np.maximum(loss, 0.0)))
+
+    return bool(directional_tails(replace(integrand, reward=log_loss, t=np.ones(1))).infinite[0])
 
 
 def _turned(rays: Rays, critical: Floats) -> tuple[Floats, float]:

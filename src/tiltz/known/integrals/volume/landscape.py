@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,7 @@ from tiltz.known.integrals.volume.charts import Chart, unbounded_chart
 
 Floats = npt.NDArray[np.float64]
 
+_MOST_NAMED = 32
 _FARTHEST = 24  # doublings of the spread at which maxima are looked for: 1e7 standard deviations
 _HIGHEST = 1e290
 
@@ -92,6 +94,13 @@ def known_places(integrand: Integrand) -> Floats:
     )
 
 
+def named_places(integrand: Integrand) -> Floats:
+    """Return the points whose every coordinate is a named break, the first ones if they are many, shape (m, d)."""
+    if any(len(breaks) == 0 for breaks in integrand.breaks):
+        return np.empty((0, len(integrand.space.sides)))
+    return np.array(list(itertools.islice(itertools.product(*integrand.breaks), _MOST_NAMED)))
+
+
 @dataclass(slots=True, kw_only=True)
 class Pool:
     """Points at every scale around the reference, with their neighbours.
@@ -104,12 +113,15 @@ class Pool:
         Log-density and reward there.
     neighbours : int array, shape (m, k)
         Of each point, itself included.
+    distance : array, shape (m,)
+        From the middle of the reference, in units of its spread.
     """
 
     v: Floats
     base: Floats
     reward: Floats
     neighbours: npt.NDArray[np.int64] = field(repr=False)
+    distance: Floats
 
     @classmethod
     def of(cls, landscape: Landscape) -> Pool:
@@ -123,17 +135,25 @@ class Pool:
         neighbours = (
             KDTree(squeezed).query(squeezed, k=k)[1].reshape(len(v), k) if len(v) else np.empty((0, 1), int)
         )
-        return cls(v=v, base=base, reward=reward, neighbours=neighbours)
+        distance = np.linalg.norm((v - landscape.centre) / landscape.spread, axis=1)
+        return cls(v=v, base=base, reward=reward, neighbours=neighbours, distance=distance)
 
     def summits(self, t: float, most: int) -> Floats:
-        """Return the highest points that no neighbour tops, shape (at most ``most``, d), highest first."""
+        """Return points that no neighbour tops, shape (at most 2 ``most``, d).
+
+        The highest ones, and the highest of every octave of distance: near the middle many points top their neighbours
+        by chance, and would hide a mode further out.
+        """
         if len(self.v) == 0:
             return self.v
         level = float(np.max(self.reward))
         height = tilted(self.base, self.reward, t, level if np.isfinite(level) else 0.0)
         top = (height > -np.inf) & (height >= np.max(height[self.neighbours], axis=1))
-        order = np.argsort(-np.where(top, height, -np.inf), kind="stable")[: min(most, int(np.sum(top)))]
-        return self.v[order]
+        order = np.argsort(-np.where(top, height, -np.inf), kind="stable")[: int(np.sum(top))]
+        octave = np.floor(np.log2(np.maximum(self.distance[order], 1.0)))
+        _, first = np.unique(octave, return_index=True)
+        order = np.concatenate([order[:most], order[np.sort(first)][:most]])
+        return self.v[np.unique(order)]
 
 
 def _shells(landscape: Landscape) -> list[Floats]:

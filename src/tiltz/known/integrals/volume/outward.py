@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import permutations, product
 
 import numpy as np
 import numpy.typing as npt
@@ -73,23 +73,22 @@ class Rays:
         free = np.flatnonzero(signs.any(axis=1))
         if len(free) == 0:
             return rays
+        unit = np.eye(len(free))
         if landscape.integrand.space.reach:
-            candidates = np.concatenate([np.eye(len(centre)), -np.eye(len(centre))])
-        else:
-            candidates = _candidates(len(centre), free)
-        # Also those that are axes and diagonals in the coordinates themselves, where rewards like to have their kinks.
-        plain = candidates[:, free] / rays.spread[free]
-        candidates = np.concatenate([candidates, np.zeros_like(candidates)])
-        candidates[len(plain) :, free] = plain
-        made = [rays.admissible(direction) for direction in candidates]
-        some = np.array([direction for direction in made if np.any(direction != 0)])
-        return cls(
-            landscape=landscape,
-            centre=centre,
-            spread=rays.spread,
-            signs=signs,
-            directions=np.unique(some.round(15), axis=0),
-        )
+            return replace(rays, directions=rays._all_admissible(np.concatenate([unit, -unit])))
+        some = _candidates(len(free))
+        # Also the diagonals of the coordinates themselves, where rewards like to have their kinks, and directions that
+        # leave an axis by ever less, where a curve is what counts. A power law is wide enough not to need them.
+        finer = rays._all_admissible(np.concatenate([some / rays.spread[free], _nearly(unit)]))
+        sharp = np.array([not rays.is_power(direction) for direction in finer], dtype=bool)
+        return replace(rays, directions=np.concatenate([rays._all_admissible(some), finer[sharp]]))
+
+    def _all_admissible(self, among_free: Floats) -> Floats:
+        """Return the different directions that are left of some among the coordinates without end."""
+        every = np.zeros((len(among_free), len(self.centre)))
+        every[:, self.spread > 0] = among_free
+        made = np.array([self.admissible(direction) for direction in every])
+        return np.unique(made[np.any(made != 0, axis=1)].round(15), axis=0)
 
     @property
     def integrand(self) -> Integrand:
@@ -255,37 +254,31 @@ def _is_power(density: Floats) -> bool:
     return abs(density[0] - density[1]) < _POWER
 
 
-def _candidates(d: int, free: npt.NDArray[np.int64]) -> Floats:
-    """Return axes, diagonals of all or two coordinates, and random directions, shape (n, d)."""
+def _candidates(n: int) -> Floats:
+    """Return axes, diagonals of all or two of n coordinates, and random directions, shape (n_directions, n)."""
     rng = np.random.default_rng(2)
-    n = len(free)
     signs = (
         np.array(list(product((-1.0, 1.0), repeat=n))) if n <= 6 else rng.choice([-1.0, 1.0], size=(64, n))
     )
     unit = np.eye(n)
     pairs = [unit[i] + s * unit[j] for i in range(min(n, 8)) for j in range(i) for s in (-1, 1)]
-    # Along a curve of higher order every straight line that leaves an axis by a little is better than the last.
-    pairs += [
-        unit[i] + sign * 2.0**-k * unit[j]
-        for i in range(n)
-        for j in range(n)
-        for sign in (-1, 1)
-        for k in _LITTLE
-        if i != j and n <= 4
-    ]
-    some = np.concatenate(
+    both = np.array(pairs).reshape(-1, n)
+    return np.concatenate([unit, -unit, signs, rng.standard_normal((_RANDOM, n)), both, -both])
+
+
+def _nearly(unit: Floats) -> Floats:
+    """Return directions that leave an axis by little towards another one."""
+    n = len(unit)
+    if not 2 <= n <= 4:
+        return np.empty((0, n))
+    return np.array(
         [
-            unit,
-            -unit,
-            signs,
-            rng.standard_normal((_RANDOM, n)),
-            np.array(pairs).reshape(-1, n),
-            -np.array(pairs).reshape(-1, n),
+            along * unit[i] + aside * 2.0**-k * unit[j]
+            for i, j in permutations(range(n), 2)
+            for along, aside in product((-1, 1), repeat=2)
+            for k in _LITTLE
         ]
     )
-    directions = np.zeros((len(some), d))
-    directions[:, free] = some
-    return directions
 
 
 def _limit(falling: Floats, reward: Floats) -> float:
