@@ -194,8 +194,9 @@ class _Tilt:
             self.log_gain = np.where(small, self._log1p_total(), self.log_gain)
         self.x = np.where(self.possible, self.gain - self._rows(self.log_gain), -np.inf)
         self.log_tilted = np.where(self.possible, block.log_mass + self.x, -np.inf)
-        tilted = np.exp(self.log_tilted)
         # Large scores carry large roundings, which the divergences would otherwise see as lost or won mass.
+        top = self._max(self.log_tilted)
+        tilted = np.exp(self.log_tilted - self._rows(np.where(np.isfinite(top), top, 0.0)))
         total = self._sum(tilted)
         self.tilted = tilted / self._rows(np.where(total > 0, total, 1.0))
 
