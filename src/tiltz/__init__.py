@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 
-_ROOMS = ("known", "laws", "testbeds")
+_ROOMS = ("known", "laws", "lm", "testbeds")
 _FROM_KNOWN = ("Known", "chain", "integrate", "sum_over")
 
 

@@ -1,5 +1,6 @@
 """Finite worlds and populations of prompts whose log Z is known exactly, for tests and for users."""
 
+from tiltz.testbeds.language_models import check_language_model
 from tiltz.testbeds.populations import (
     Cell,
     Draw,
@@ -24,6 +25,7 @@ __all__ = [
     "RatePopulation",
     "Sums",
     "cells",
+    "check_language_model",
     "demo_rollouts",
     "mixed_problem",
     "sums",

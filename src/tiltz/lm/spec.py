@@ -1,0 +1,123 @@
+"""What is drawn from: temperature, truncation, length and stop strings are part of the reference."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tiltz.errors import InputError
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingSpec:
+    """How completions are drawn, and therefore what the reference is.
+
+    Attributes
+    ----------
+    temperature : float
+        Logits are divided by it.
+    top_k : int
+        Only the k most probable tokens (and those as probable as the k-th); 0 keeps all.
+    top_p : float
+        Only the most probable tokens that together reach this mass, at least one.
+    min_p : float
+        Only tokens at least this many times as probable as the most probable one.
+    max_tokens : int
+        A completion ends here at the latest, its end token included; one without end token is truncated.
+    stop : tuple of str
+        A completion also ends with the token that makes its text contain one of these.
+
+    Raises
+    ------
+    InputError
+        If a value is out of its range.
+
+    Notes
+    -----
+    Truncations come in the order top_k, top_p, min_p, after the temperature, as in transformers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> logits = np.log([[0.5, 0.3, 0.2]])
+    >>> np.exp(SamplingSpec(top_k=2).log_probs(logits)).round(3)
+    array([[0.625, 0.375, 0.   ]])
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        wanted = {
+            "temperature": (0 < self.temperature < math.inf, "above 0; for greedy decoding there is no Z"),
+            "top_k": (self.top_k == int(self.top_k) >= 0, "a whole number, 0 for all tokens"),
+            "top_p": (0 < self.top_p <= 1, "above 0 and at most 1"),
+            "min_p": (0 <= self.min_p < 1, "from 0 to below 1"),
+            "max_tokens": (self.max_tokens == int(self.max_tokens) >= 1, "at least 1"),
+        }
+        for name, (holds, range_) in wanted.items():
+            if not holds:
+                raise InputError(f"{name} must be {range_}; found {getattr(self, name)!r}.")
+        if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop):
+            raise InputError(f"stop must be a tuple of texts, none empty; found {self.stop!r}.")
+
+    @property
+    def truncates(self) -> bool:
+        """Whether some tokens cannot be drawn."""
+        return self.top_k > 0 or self.top_p < 1 or self.min_p > 0
+
+    def log_probs(self, logits: npt.NDArray[Any]) -> Floats:
+        """Return the log-probabilities that are drawn from.
+
+        Parameters
+        ----------
+        logits : array, shape (..., vocab_size)
+            Of the model itself.
+
+        Returns
+        -------
+        array, shape (..., vocab_size)
+            In nats; ``-inf`` for tokens that cannot be drawn.
+        """
+        scores = np.asarray(logits, dtype=np.float64) / self.temperature
+        if 0 < self.top_k < scores.shape[-1]:
+            least = np.partition(scores, -self.top_k, axis=-1)[..., -self.top_k, None]
+            scores = np.where(scores >= least, scores, -np.inf)
+        log_probs = log_softmax(scores)
+        if self.top_p < 1:
+            log_probs = log_softmax(np.where(_in_nucleus(log_probs, self.top_p), log_probs, -np.inf))
+        if self.min_p > 0:
+            least = log_probs.max(axis=-1, keepdims=True) + math.log(self.min_p)
+            log_probs = log_softmax(np.where(log_probs >= least, log_probs, -np.inf))
+        return log_probs
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values by name, for file metadata."""
+        return {**asdict(self), "stop": list(self.stop)}
+
+
+def log_softmax(scores: Floats) -> Floats:
+    """Return scores less the log of the sum of their exponentials, over the last axis."""
+    shifted = scores - scores.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def _in_nucleus(log_probs: Floats, mass: float) -> npt.NDArray[np.bool_]:
+    """Whether what is more probable than a token does not yet have the mass."""
+    order = np.argsort(-log_probs, axis=-1, kind="stable")
+    prob = np.exp(np.take_along_axis(log_probs, order, axis=-1))
+    before = np.cumsum(prob, axis=-1) - prob
+    kept = np.zeros(log_probs.shape, dtype=bool)
+    np.put_along_axis(kept, order, before < mass, axis=-1)
+    return kept
