@@ -12,7 +12,7 @@ PIP := -m pip -qq --disable-pip-version-check
 # The build backend is pinned with everything else, so it is installed first and builds are not isolated.
 INSTALL := $(PIP) install --no-build-isolation -c constraints.txt
 SOURCES := $(shell find src -type f -not -path '*/__pycache__/*')
-CHECKED := src tests $(wildcard benchmarks)
+CHECKED := src tests training $(wildcard benchmarks)
 RECIPE := pyproject.toml constraints.txt
 
 export OMP_NUM_THREADS := 1

@@ -20,6 +20,7 @@ from tiltz.tilted import Tilted, tilt
 
 if TYPE_CHECKING:
     from tiltz.known import Known, chain, integrate, sum_over
+    from tiltz.rollouts.drawing import rollout
 
 __version__ = "0.1.0"
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "log_partition",
     "normalize",
     "read",
+    "rollout",
     "samples_needed",
     "smallest_beta",
     "sum_over",
@@ -49,8 +51,14 @@ __all__ = [
 ]
 
 
-_ROOMS = ("known", "laws", "lm", "testbeds")
-_FROM_KNOWN = ("Known", "chain", "integrate", "sum_over")
+_ROOMS = ("known", "laws", "lm", "rewards", "testbeds")
+_FROM = {
+    "Known": "tiltz.known",
+    "chain": "tiltz.known",
+    "integrate": "tiltz.known",
+    "rollout": "tiltz.rollouts.drawing",
+    "sum_over": "tiltz.known",
+}
 
 
 def __getattr__(name: str) -> object:
@@ -59,8 +67,8 @@ def __getattr__(name: str) -> object:
 
     if name in _ROOMS:
         return importlib.import_module(f"tiltz.{name}")
-    if name in _FROM_KNOWN:
-        return getattr(importlib.import_module("tiltz.known"), name)
+    if name in _FROM:
+        return getattr(importlib.import_module(_FROM[name]), name)
     raise AttributeError(f"module 'tiltz' has no attribute {name!r}")
 
 

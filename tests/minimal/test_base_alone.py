@@ -69,3 +69,14 @@ def test_a_missing_extra_names_the_command_that_installs_it(
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=rf"tiltz\[{extra}\]"):
         estimate.to_pandas() if package == "pandas" else estimate.to_arrow()
+
+
+def test_the_embedded_model_needs_no_extra(request: pytest.FixtureRequest):
+    from tiltz import lm
+
+    drawn = lm.load("tiny").sample(["what is two plus two ? ->"], 4, np.random.default_rng(0))[0]
+    assert all(-100 < completion.log_prob < 0 for completion in drawn)
+    if request.config.getoption("--minimal"):
+        assert "torch" not in sys.modules
+        with pytest.raises(MissingExtraError, match=r"pip install 'tiltz\[hf\]'"):
+            lm.load("hf:anything")

@@ -12,6 +12,7 @@ from tiltz.cli.completion import completion
 from tiltz.cli.demo import demo
 from tiltz.cli.endings import exit_code
 from tiltz.cli.estimate import estimate
+from tiltz.cli.rollout import rollout_command
 from tiltz.cli.sample import sample
 from tiltz.cli.sweep import sweep
 
@@ -32,7 +33,7 @@ def commands() -> None:
     """
 
 
-for _command in (estimate, sweep, sample, demo, completion):
+for _command in (rollout_command, estimate, sweep, sample, demo, completion):
     commands.add_command(_command)
 
 

@@ -1,6 +1,7 @@
 """Language models as references: completions drawn and scored under one and the same distribution."""
 
 from tiltz.lm.answers import Answers, score_answers
+from tiltz.lm.load import load
 from tiltz.lm.local import Engine, LocalModel
 from tiltz.lm.protocol import Completion, LanguageModel, TokenModel
 from tiltz.lm.search import Search
@@ -16,6 +17,7 @@ __all__ = [
     "SamplingSpec",
     "Search",
     "TokenModel",
+    "load",
     "read_table_model",
     "score_answers",
     "table_model",
