@@ -26,8 +26,8 @@ def commands() -> None:
         pi_beta(y|x) = pi_ref(y|x) exp(r(x,y) / beta) / Z(x)
         soft value   = beta log Z(x)
 
-    Every command reads rollouts from files (Parquet, JSONL, CSV; the layouts of tiltz, TRL, verl, A-PO
-    and NeMo-RL are recognised) and groups them by prompt.
+    The commands read rollouts from files (Parquet, JSONL, CSV; the layouts of tiltz, TRL, verl, A-PO
+    and NeMo-RL are recognised) and group them by prompt; rollout makes such files from a model and a reward.
 
     Start with:  tiltz demo
     """

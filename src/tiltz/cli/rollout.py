@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tiltz.rollouts.drawing import Progress, RolloutRun
 
 
-@click.command("rollout")
+@click.command("rollout", short_help="Draw completions from a reference, reward them, and write them.")
 @click.argument("prompts", type=click.Path(dir_okay=False))
 @click.option("--model", "-m", default="tiny", show_default=True, help="tiny, hf:PATH_OR_ID, table:FILE, ...")
 @click.option(

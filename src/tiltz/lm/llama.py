@@ -134,15 +134,14 @@ class Llama:
         row = np.arange(n)[:, None]
         cache.keys[layer][row, :, at] = keys.transpose(0, 2, 1, 3)
         cache.values[layer][row, :, at] = values.transpose(0, 2, 1, 3)
-        group = s.n_heads // s.n_key_heads
-        seen_keys, seen_values = cache.keys[layer], cache.values[layer]
-        if group > 1:
-            seen_keys, seen_values = (np.repeat(part, group, axis=1) for part in (seen_keys, seen_values))
-        scores = _rotated(queries, *angles) @ seen_keys.transpose(0, 1, 3, 2)
-        scores = scores * np.float32(s.head_size**-0.5) + hides
+        # Heads that share a key are rows of one product.
+        shared = _rotated(queries, *angles).reshape(n, s.n_key_heads, -1, s.head_size)
+        scores = shared @ cache.keys[layer].transpose(0, 1, 3, 2) * np.float32(s.head_size**-0.5)
+        scores = scores.reshape(n, s.n_key_heads, -1, k, scores.shape[-1]) + hides[:, :, None]
         scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
         scores /= scores.sum(axis=-1, keepdims=True)
-        mixed = (scores @ seen_values).transpose(0, 2, 1, 3).reshape(n, k, -1)
+        mixed = scores.reshape(n, s.n_key_heads, -1, scores.shape[-1]) @ cache.values[layer]
+        mixed = mixed.reshape(n, s.n_heads, k, s.head_size).transpose(0, 2, 1, 3).reshape(n, k, -1)
         return mixed @ self.weights[name + "self_attn.o_proj.weight"].T
 
     def _mix(self, name: str, x: Singles) -> Singles:

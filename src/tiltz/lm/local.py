@@ -134,16 +134,16 @@ class LocalModel:
             raise InputError(
                 f"there must be one generator, or one for each of the {len(prompts)} prompts; found {len(streams)}."
             )
-        uniforms = [stream.random((n, self.spec.max_tokens)) for stream in streams]
-        per_batch = max(1, self.batch_size // max(n, 1))
-        drawn: list[list[Completion]] = []
-        for first in range(0, len(prompts), per_batch):
-            some = prompts[first : first + per_batch]
-            uniform = np.concatenate(uniforms[first : first + per_batch])
-            parts = [[()] * n for _ in some]
-            flat = self._complete(some, parts, uniform)
-            drawn += [flat[i * n : (i + 1) * n] for i in range(len(some))]
-        return drawn
+        if not streams:
+            return []
+        uniforms = np.concatenate([stream.random((n, self.spec.max_tokens)) for stream in streams])
+        drawn: list[Completion] = []
+        for first in range(0, len(uniforms), self.batch_size):
+            rows = np.arange(first, min(first + self.batch_size, len(uniforms)))
+            places, n_each = np.unique(rows // n, return_counts=True)
+            nothing = [[()] * size for size in n_each]
+            drawn += self._complete([prompts[i] for i in places], nothing, uniforms[rows])
+        return [drawn[i * n : (i + 1) * n] for i in range(len(prompts))]
 
     def complete(
         self, prompt: Prompt, prefixes: Sequence[Sequence[int]], rng: np.random.Generator

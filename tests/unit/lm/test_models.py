@@ -63,7 +63,9 @@ def test_all_completions_together_have_probability_one(kind, spec, toy):
         assert sum(probabilities(model, prompt).values()) == pytest.approx(1.0, abs=1e-5)
 
 
-@pytest.mark.parametrize("spec", ["plain", "tempered", "top_k", "top_p"])
+@pytest.mark.parametrize(
+    "spec", ["plain", "top_p", *(pytest.param(s, marks=pytest.mark.slow) for s in ("tempered", "top_k"))]
+)
 def test_draws_have_the_probabilities_that_they_say(spec, toy):
     model = tiny(toy, SPECS[spec], batch_size=5000)
     prob = probabilities(model, "a b")
@@ -166,6 +168,10 @@ def test_a_table_is_read_from_files(tmp_path):
     path.write_text('{"prompt": "a", "text": "b"}', encoding="utf-8")
     with pytest.raises(InputError, match="must have the columns"):
         read_table_model(path)
+
+
+def test_no_prompts_no_completions(toy):
+    assert tiny(toy, SPECS["plain"]).sample([], 3, np.random.default_rng(0)) == []
 
 
 def test_unknown_prompts_and_generators_are_refused(toy):
