@@ -154,4 +154,4 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_end(tiltz, prompts, tmp_pat
     tiltz(*command, "-o", "killed")
     assert written(tmp_path / "killed") == written(tmp_path / "whole")
     left = {path.name for path in (tmp_path / "killed").iterdir()}
-    assert left >= {path.name for path in (tmp_path / "whole").iterdir()}
+    assert left == {path.name for path in (tmp_path / "whole").iterdir()}

@@ -81,7 +81,7 @@ def rollout(
     n : int
         Completions of each.
     folder : str or Path
-        Where the shards go; made if there is none.
+        Where the shards go; made if there is none. One run at a time.
     seed : int
         With the place of a prompt in the list it names the random stream of its completions.
     batch_prompts : int, optional
@@ -131,6 +131,8 @@ class _Plan:
         """Write down what is drawn here, or refuse a folder in which something else is."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            for left in self.folder.glob(".part-*.part"):  # of a run that was killed while it wrote
+                left.unlink()
             manifest = self.folder / _MANIFEST
             if not manifest.exists():
                 write_whole(manifest, json.dumps(self.manifest(), indent=1, ensure_ascii=False))
