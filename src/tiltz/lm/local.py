@@ -288,7 +288,6 @@ class LocalModel:
         return [
             Completion(ids=tuple(sequence), text=self.decode(sequence), log_prob=float(log_prob), ended=how)
             for sequence, log_prob, how in zip(ids, total, ended, strict=True)
-            if how is not None
         ]
 
     def _end_of(self, ids: Sequence[int]) -> Literal["end", "stop", "length"] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,11 +100,6 @@ def read_prompts(path: str | Path) -> Prompts:
     listed = ", ".join(f'"{name}"' for name in names)
     rows = table.query(f"SELECT {listed} FROM {table.relation} ORDER BY {POSITION}")
     return Prompts.of([dict(zip(names, row, strict=True)) for row in rows])
-
-
-def as_text(prompt: Any) -> str:
-    """Return a prompt as one text, as it stands in a file of rollouts."""
-    return prompt if isinstance(prompt, str) else json.dumps(prompt, ensure_ascii=False)
 
 
 def _is_prompt(prompt: Any) -> bool:

@@ -15,8 +15,9 @@ import numpy as np
 from tiltz.errors import FileError, InputError
 from tiltz.files import write_columns
 from tiltz.lm import Completion, LanguageModel
-from tiltz.rewards import Evaluated, Reward, evaluate
-from tiltz.rollouts.drawing.prompts import Prompts, as_text
+from tiltz.rewards import Evaluated, Reward, evaluate, name_of
+from tiltz.rewards.messages import as_text
+from tiltz.rollouts.drawing.prompts import Prompts
 
 _MANIFEST = "rollout.json"
 _ROWS = 2048  # of a shard, about
@@ -135,7 +136,7 @@ class _Plan:
                 left.unlink()
             manifest = self.folder / _MANIFEST
             if not manifest.exists():
-                write_whole(manifest, json.dumps(self.manifest(), indent=1, ensure_ascii=False))
+                _write_whole(manifest, json.dumps(self.manifest(), indent=1, ensure_ascii=False))
             found = json.loads(manifest.read_text(encoding="utf-8"))
         except (OSError, ValueError) as reason:
             raise FileError(f"the folder {str(self.folder)!r} cannot be used: {reason}.") from reason
@@ -164,7 +165,7 @@ class _Plan:
     def reward_id(self) -> str:
         """Return the names of the reward functions."""
         functions = self.reward if isinstance(self.reward, dict) else {"": self.reward}
-        names = [name or _name(function) for name, function in functions.items()]
+        names = [name or name_of(function) for name, function in functions.items()]
         return " + ".join(names)
 
     def run(self, progress: Callable[[Progress], None] | None) -> RolloutRun:
@@ -247,11 +248,7 @@ def _total(found: Evaluated) -> tuple[np.ndarray, list[str | None]]:
     return total, errors
 
 
-def _name(function: Any) -> str:
-    return str(getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__))
-
-
-def write_whole(path: Path, text: str) -> None:
+def _write_whole(path: Path, text: str) -> None:
     """Write a small file that appears under its name when it is whole."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
