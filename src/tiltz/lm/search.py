@@ -250,26 +250,31 @@ class Search:
         return prefix, -cost
 
     def _follow(self, prefix: tuple[int, ...], log_prob: float, after: Floats) -> None:
-        last = len(prefix) + 1 == self.model.spec.max_tokens
         tokens = np.flatnonzero(after > -np.inf)
-        on = np.ones(len(tokens), dtype=bool)
-        for k, token in enumerate(tokens):
-            ids = (*prefix, int(token))
-            ended = self._ended(ids, last)
+        goes_on = np.ones(len(tokens), dtype=bool)
+        for k in self._may_end(prefix, tokens):
+            ids = (*prefix, int(tokens[k]))
+            ended = self._ended(ids)
             if ended is not None:
-                on[k] = False
-                total = log_prob + float(after[token])
+                goes_on[k] = False
+                total = log_prob + float(after[tokens[k]])
                 text = self.model.decode(ids)
                 self.found.append(Completion(ids=ids, text=text, log_prob=total, ended=ended))
-        if np.any(on):
-            branch = _Branch.of(prefix, tokens[on], log_prob + after[tokens[on]])
+        if np.any(goes_on):
+            branch = _Branch.of(prefix, tokens[goes_on], log_prob + after[tokens[goes_on]])
             heapq.heappush(self._best, (-float(branch.log_prob[0]), len(self._branches)))
             self._branches.append(branch)
 
-    def _ended(self, ids: tuple[int, ...], last: bool) -> Any:
+    def _may_end(self, prefix: tuple[int, ...], tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the places of the tokens after which a completion may be whole: most often one of thousands."""
+        if self.model.spec.stop or len(prefix) + 1 == self.model.spec.max_tokens:
+            return np.arange(len(tokens))
+        return np.flatnonzero(tokens == self.model.end_id)
+
+    def _ended(self, ids: tuple[int, ...]) -> Any:
         if ids[-1] == self.model.end_id:
             return "end"
         stop = self.model.spec.stop
         if stop and any(text in self.model.decode(ids) for text in stop):
             return "stop"
-        return "length" if last else None
+        return "length" if len(ids) == self.model.spec.max_tokens else None

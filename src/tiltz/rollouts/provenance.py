@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 
 from tiltz.errors import LayoutError
 
 _AGREEING = ("ref_id", "reward_id")
+_DECLARING = ("reward_range", "reward_values")
 
 
 def agreed_metadata(files: Sequence[str], metadata: Sequence[dict[str, str]]) -> dict[str, str]:
@@ -33,7 +35,31 @@ def agreed_metadata(files: Sequence[str], metadata: Sequence[dict[str, str]]) ->
             )
     if rules:
         agreed["stopping"] = "adaptive" if "adaptive" in rules else "fixed"
+    for key in _DECLARING:
+        said = {found.get(key) for found in metadata}
+        if len(said) == 1 and None not in said:
+            agreed[key] = str(said.pop())
     return agreed
+
+
+def declared_by_files(metadata: Mapping[str, str]) -> dict[str, list[float]]:
+    """Return the range or the values that all files declare for their own column ``reward``.
+
+    Raises
+    ------
+    LayoutError
+        If a declaration is not a JSON list of numbers.
+    """
+    declared: dict[str, list[float]] = {}
+    for key in _DECLARING:
+        if key in metadata:
+            try:
+                declared[key] = [float(value) for value in json.loads(metadata[key])]
+            except (TypeError, ValueError) as reason:
+                raise LayoutError(
+                    f"the metadata key {key} must be a JSON list of numbers; found {metadata[key]!r:.80}."
+                ) from reason
+    return declared
 
 
 def _refuse_two(key: str, told: list[tuple[str, str]]) -> None:

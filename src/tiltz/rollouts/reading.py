@@ -15,7 +15,7 @@ from tiltz.rollouts import trl_run
 from tiltz.rollouts.drawn import has_values, who_drew
 from tiltz.rollouts.layouts import Draws, recognise
 from tiltz.rollouts.numbers import as_number
-from tiltz.rollouts.provenance import agreed_metadata
+from tiltz.rollouts.provenance import agreed_metadata, declared_by_files
 from tiltz.rollouts.rewards import declared, named_weights, reward_weights, summed_rewards
 from tiltz.rollouts.rows import Rows, rows_of
 from tiltz.rollouts.source import Rollouts
@@ -31,7 +31,7 @@ def read(
     reward: str | Mapping[str, float] | None = None,
     step: int | Literal["all"] | None = None,
     drawn_from: Literal["reference", "policy"] | None = None,
-    reward_range: tuple[float, float] | None = None,
+    reward_range: Sequence[float] | None = None,
     reward_values: Sequence[float] | None = None,
 ) -> Outcomes:
     """Read rollouts from files; the layout is recognised from the columns.
@@ -51,7 +51,8 @@ def read(
         ``log_policy`` is, else the reference; for logs of a trainer, the policy of the step. What ``tiltz
         sample`` drew from a tilted policy is read only where this is given.
     reward_range : (float, float), optional
-        Declares the lowest and highest reward that any outcome can have.
+        Declares the lowest and highest reward that any outcome can have. Left out, with the next: what the files
+        declare about their own column ``reward``, as ``tiltz rollout`` writes it where the reward says its range.
     reward_values : sequence of float, optional
         Declares all rewards that any outcome can have.
 
@@ -85,6 +86,9 @@ def read(
     weights = reward_weights(draws, named, settings.get("reward_weights") or ())
     rows, usual, notes = _used_rows(draws, settings, step)
     rewards, abstentions = summed_rewards(draws, rows, weights)
+    if reward is None and reward_range is None and reward_values is None:
+        by_files = declared_by_files(metadata)
+        reward_range, reward_values = by_files.get("reward_range"), by_files.get("reward_values")
     within, among = declared(rows, rewards, reward_range, reward_values)
     drawn = who_drew(draws, rows, drawn_from)
     notes = [drawn.note, *notes, *abstentions, *_truncated(draws, rows)]

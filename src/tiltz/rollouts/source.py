@@ -33,7 +33,7 @@ class Rollouts:
     reward : dict of str to float
         Reward columns and their weights.
     metadata : dict of str to str
-        ``ref_id``, ``reward_id`` and ``stopping``, where the files say so.
+        ``ref_id``, ``reward_id``, ``stopping`` and the declared rewards, where the files say so.
     table : Table
         Where the rows are.
     position : ndarray of int

@@ -194,6 +194,18 @@ def test_declarations_reach_the_outcomes(parquet):
     assert read(path, reward_values=(0, 0.25, 0.5, 1)).reward_values == (0.0, 0.25, 0.5, 1.0)
 
 
+def test_files_declare_the_rewards_of_their_own_column(parquet):
+    path = parquet(rows(other=[5.0] * 4), "1.parquet", metadata={"reward_range": "[0, 2]"})
+    assert read(path).reward_range == (0.0, 2.0)
+    assert read(path, reward_values=(0, 0.25, 0.5, 1)).reward_range is None
+    assert read(path, reward="other").reward_range is None
+    parquet(rows(), "2.parquet", metadata={"reward_range": "[0, 1]"})
+    assert read(path.parent).reward_range is None
+    assert read(parquet(rows(), metadata={"reward_values": "[0, 0.25, 0.5, 1.0]"})).reward_values is not None
+    with pytest.raises(LayoutError, match="must be a JSON list of numbers; found 'half'"):
+        read(parquet(rows(), metadata={"reward_range": "half"}))
+
+
 @pytest.mark.parametrize(
     ("declared", "said"),
     [
