@@ -15,7 +15,7 @@ import muon
 import words
 
 SEED = 21
-N_STEPS = 800
+N_STEPS = 2_600
 BATCH = 64
 RATE = 3e-3
 MATRIX_RATE = 0.02
