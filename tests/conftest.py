@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 GOLDEN = Path(__file__).parent / "golden"
-EXTRAS = ("altair", "hypothesis", "pandas", "pyarrow", "torch", "vl_convert")
+EXTRAS = ("altair", "httpx2", "hypothesis", "pandas", "pyarrow", "torch", "vl_convert")
 
 if importlib.util.find_spec("hypothesis") is not None:
     from hypothesis import settings

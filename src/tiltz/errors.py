@@ -6,6 +6,7 @@
     ├── InputError (ValueError)       an argument, an array or a table that cannot be used
     │   ├── FileError                 a file that cannot be read or written as asked
     │   └── LayoutError               a readable file whose columns do not say what is needed
+    ├── ServerError                   a server that does not answer, or not what was asked
     └── MissingExtraError (ImportError)   an optional dependency that is not installed
 
 A message is one paragraph: what must hold, what was found and where, what to do.
@@ -26,6 +27,14 @@ class FileError(InputError):
 
 class LayoutError(InputError):
     """A file is readable, but its columns do not say what is needed."""
+
+
+class ServerError(TiltzError):
+    """A server does not answer, or not what was asked; ``status`` is that of its last answer, if there was one."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class MissingExtraError(TiltzError, ImportError):

@@ -21,7 +21,7 @@ def test_files_are_completed_by_the_shell(tiltz, command, shell, file):
 
 def test_other_paths_are_completed_by_the_shell(tiltz):
     assert completed(tiltz, "bash", "sweep", "a.parquet", "--plot", "c")[0].startswith("file,")
-    assert completed(tiltz, "bash", "demo", "--save", "d")[0].startswith("file,")
+    assert completed(tiltz, "bash", "demo", "--output", "d")[0].startswith("dir,")
 
 
 def test_commands_and_choices_are_completed(tiltz):

@@ -4,8 +4,6 @@ import os
 
 import pytest
 
-from tiltz.testbeds import DEMO_FILE
-
 
 @pytest.fixture
 def kept(tmp_path):
@@ -48,13 +46,6 @@ def test_output_onto_an_input_is_refused(tiltz, command, source, target):
 def test_a_picture_onto_an_input_is_refused(tiltz):
     done = tiltz("sweep", "rows.json", "--betas", 1, "--plot", "rows.json", code=2)
     assert "another file than the rollouts" in " ".join(done.err.split())
-
-
-def test_the_rollouts_of_the_demo_are_not_overwritten(tiltz, tmp_path):
-    before = DEMO_FILE.stat()
-    tiltz("demo", "--save", DEMO_FILE)
-    assert DEMO_FILE.stat().st_mtime_ns == before.st_mtime_ns
-    assert DEMO_FILE.stat().st_ino == before.st_ino
 
 
 @pytest.mark.usefixtures("kept")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tiltz as library
-from tiltz.files import write_columns
+from tiltz.files import open_table, write_columns
 from tiltz.text import width_of
 
 
@@ -24,14 +24,28 @@ def test_completion_script(tiltz, shell):
     assert "_TILTZ_COMPLETE" in tiltz("completion", shell).out
 
 
-def test_demo_shows_the_truth_and_saves(tiltz, tmp_path):
-    out = tiltz("demo", "--save", "d.parquet").out
-    assert "The interval holds the truth for 238 of 240 prompts" in out
+def test_demo_goes_from_prompts_to_where_the_policy_stands(tiltz, tmp_path):
+    out = tiltz("demo", "--prompts", 10, "-n", 16, "--rows", 4, "-o", "d").out
     assert max(map(len, out.splitlines())) <= 80
-    assert tiltz("estimate", "d.parquet", "--beta", 0.1).out
-    assert "must end in .parquet" in tiltz("demo", "--save", "d.csv", code=2).err
-    tiltz("demo", "--save", "d.parquet")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["d.parquet"]
+    assert "... 6 more in log_z.csv" in out
+    table = open_table(str(tmp_path / "d" / "log_z.csv"))
+    names = ("log_z", "lo", "hi", "certified_lo", "certified_hi")
+    found = dict(
+        zip(names, np.array(table.query(f"SELECT {', '.join(names)} FROM {table.relation}")).T, strict=True)
+    )
+    assert np.all(found["certified_lo"] <= found["certified_hi"])
+    overlap = (found["lo"] <= found["certified_hi"]) & (found["certified_lo"] <= found["hi"])
+    assert f"overlap for {overlap.sum()} of 10 prompts" in " ".join(out.split())
+    kinds = ("sum", "list", "label", "review", "story")
+    for kind in kinds:
+        drawn = {who: library.read(tmp_path / "d" / kind / who) for who in ("reference", "policy")}
+        assert drawn["policy"].drawn_from == "policy"
+        assert len(drawn["policy"]) == len(drawn["reference"]) == 32
+    again = tiltz("demo", "--prompts", 10, "-n", 16, "--rows", 4, "-o", "d").out
+    assert again == out
+    assert "begun with another n" in " ".join(
+        tiltz("demo", "--prompts", 10, "-n", 8, "-o", "d", code=2).err.split()
+    )
 
 
 def test_sweep_prints_a_curve_and_the_smallest_beta(tiltz, rollouts):
@@ -121,8 +135,7 @@ def test_a_bound_on_kl_is_said_only_where_it_holds(tiltz, rollouts, tmp_path):
         (["sample", "rollouts.jsonl", "--beta", "1", "-o", "t.arrow"], "must end in .parquet, .jsonl or .csv"),
         (["demo", "--beta", "0.1:1:3"], "one beta; found 3"),
         (["demo", "--beta", "0.1", "--beta", "0.2"], "one beta; found 2"),
-        (["demo", "--save", "absent/d.parquet"], "'absent'"),
-        (["demo", "--save", "mine.parquet"], "holds something else"),
+        (["demo", "-o", "mine.parquet"], "is a file"),
         (["sweep", "rollouts.jsonl", "--betas", "1", "--plot", "absent/c.svg"], "'absent'"),
     ],
 )  # fmt: skip

@@ -16,6 +16,7 @@ import pytest
 
 import tiltz
 from tiltz.errors import MissingExtraError
+from tiltz.testbeds import DEMO_FILE
 
 TILTZ = Path(sysconfig.get_path("scripts")) / "tiltz"
 
@@ -32,33 +33,29 @@ def test_the_wheel_is_what_is_tested(request: pytest.FixtureRequest):
     assert importlib.resources.files("tiltz").joinpath("py.typed").is_file()
 
 
-def test_demo():
-    assert "log Z" in run("demo")
+def test_demo(tmp_path: Path):
+    assert "log Z" in run("demo", "--prompts", "5", "-n", "4", "-o", tmp_path / "demo")
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".csv"])
 def test_estimate_from_and_to_each_format(suffix: str, tmp_path: Path):
-    demo, result = tmp_path / "demo.parquet", tmp_path / f"result{suffix}"
-    run("demo", "--save", demo)
-    report = json.loads(run("estimate", demo, "--beta", "0.5", "--json", "--output", result))
-    assert len(report["rows"]) == len(tiltz.estimate(tiltz.read(demo), 0.5).log_z)
+    result = tmp_path / f"result{suffix}"
+    report = json.loads(run("estimate", DEMO_FILE, "--beta", "0.5", "--json", "--output", result))
+    assert len(report["rows"]) == len(tiltz.estimate(tiltz.read(DEMO_FILE), 0.5).log_z)
     assert result.stat().st_size > 0
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".csv"])
 def test_samples_can_be_read_again(suffix: str, tmp_path: Path):
-    demo, tilted = tmp_path / "demo.parquet", tmp_path / f"tilted{suffix}"
-    run("demo", "--save", demo)
-    run("sample", demo, "--beta", "0.5", "-n", "4", "-o", tilted)
+    tilted = tmp_path / f"tilted{suffix}"
+    run("sample", DEMO_FILE, "--beta", "0.5", "-n", "4", "-o", tilted)
     # Rows of the tilted policy are no draws from the reference, so reading them as such has to be asked for.
     again = tiltz.read(tilted, drawn_from="reference")
-    assert set(again.prompt) == set(tiltz.read(demo).prompt)
+    assert set(again.prompt) == set(tiltz.read(DEMO_FILE).prompt)
 
 
-def test_sweep(tmp_path: Path):
-    demo = tmp_path / "demo.parquet"
-    run("demo", "--save", demo)
-    assert "beta" in run("sweep", demo, "--betas", "0.1:10:3")
+def test_sweep():
+    assert "beta" in run("sweep", DEMO_FILE, "--betas", "0.1:10:3")
 
 
 @pytest.mark.parametrize(("package", "extra"), [("pandas", "pandas"), ("pyarrow", "arrow")])

@@ -1,119 +1,213 @@
-"""``tiltz demo``: the estimate beside the truth, on rollouts that ship with the package."""
+"""``tiltz demo``: the whole job on the embedded models, from prompts to where a fine-tuned policy stands."""
 
 from __future__ import annotations
 
-import filecmp
+import json
 import shlex
-import shutil
-from contextlib import suppress
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
+import numpy.typing as npt
 
 import tiltz
-from tiltz.cli.options import Betas, NewFile, one_beta
-from tiltz.errors import FileError
-from tiltz.testbeds import DEMO_FILE, Sums, sums
-from tiltz.text import count, number, paragraph, table
+from tiltz.cli import session
+from tiltz.cli.options import Betas, one_beta
+from tiltz.files import write_columns
+from tiltz.text import number, paragraph, table
+
+_MISSING = 0.01  # a search ends when so much probability is left,
+_MOST_TOKENS = 1500  # or when the model has read so many tokens
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    """Prompts of one kind, and the reward of their completions: right or wrong, or a rating."""
+
+    name: str
+    rows: list[dict[str, Any]]
+    reward: Any
+
+    def rewards(self, row: Mapping[str, Any], texts: list[str]) -> list[float]:
+        columns = {name: [value] * len(texts) for name, value in row.items()}
+        return self.reward(prompts=columns.pop("prompt"), completions=texts, **columns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What is known of the prompts of one kind at one beta; arrays have one entry per prompt."""
+
+    kind: _Kind
+    drawn: tiltz.Estimate
+    lo: Floats
+    hi: Floats
+    reward: Floats
+    policy_reward: Floats
+    policy_kl: Floats
 
 
 @click.command()
 @click.option(
-    "--beta",
-    type=Betas(),
-    multiple=True,
-    default=["0.1"],
-    show_default=True,
-    callback=one_beta,
-    help="Beta to show.",
-)
-@click.option("--rows", default=12, show_default=True, type=click.IntRange(min=1), help="Prompts to print.")
+    "--beta", type=Betas(), multiple=True, default=["0.2"], show_default=True, callback=one_beta,
+    help="Beta to show; the policy was trained at 0.2.",
+)  # fmt: skip
 @click.option(
-    "--save",
-    type=NewFile(".parquet"),
-    help="Copy the rollouts to FILE (.parquet), to try the other commands.",
+    "--prompts", "n_prompts", type=click.IntRange(min=1, max=240), default=48, show_default=True,
+    help="How many of the embedded prompts.",
+)  # fmt: skip
+@click.option("--rows", default=15, show_default=True, type=click.IntRange(min=1), help="Prompts to print.")
+@click.option(
+    "-n", "n", type=click.IntRange(min=2), default=64, show_default=True, help="Completions per prompt."
 )
-def demo(beta: float, rows: int, save: str | None) -> None:
-    """Show the estimate beside the truth.
+@click.option(
+    "--output", "-o", type=click.Path(file_okay=False), default="tiltz-demo", show_default=True,
+    help="Folder to write.",
+)  # fmt: skip
+def demo(beta: float, n_prompts: int, rows: int, n: int, output: str) -> None:
+    """Run the whole job on the embedded models.
 
-    The rollouts are 16 draws for each of 240 questions "What is a + b?" from a small world in which every
-    answer and its probability are known, so that log Z is known exactly.
+    Prompts, a reference and a reward become rollouts on disk; these become log Z per prompt, beside what best-first
+    search certifies; and a policy that was fine-tuned from the reference is compared with the best that the reward
+    allows. All of it runs offline.
 
     \b
     Examples:
       tiltz demo
-      tiltz demo --beta 0.5 --rows 5
-      tiltz demo --save rollouts.parquet
+      tiltz demo --beta 0.5 --rows 5 -o elsewhere/
     """
-    if save is not None:
-        _save(Path(save))
-    outcomes, world = tiltz.read(DEMO_FILE, reward_values=(0, 1)), sums()
-    found, truth = tiltz.estimate(outcomes, beta), tiltz.estimate(world.outcomes(), beta)
-    click.echo(f"log Z at beta {number(beta)} from {count(len(outcomes), 'rollout')}, beside the truth\n")
-    click.echo(_table(outcomes, world, found, truth, rows))
+    folder = Path(output)
+    found, kinds = [], _kinds(n_prompts)
+    with session.progress("drawing, searching") as told:
+        for i, kind in enumerate(kinds):
+            told(i / len(kinds))
+            found.append(_find(kind, beta, n, folder / kind.name))
+    _write(found, beta, folder / "log_z.csv")
+    click.echo(f"log Z (nats) at beta {number(beta)}: from {n} draws per prompt, and by best-first search\n")
+    click.echo(_prompts_table(found, rows))
+    click.echo("\nWhere the fine-tuned policy stands: means over prompts, in units of reward\n")
+    click.echo(_policy_table(found, beta))
     click.echo()
-    for sentence in _sentences(found, truth):
+    for sentence in _sentences(found):
         click.echo("\n".join(paragraph(sentence)))
-    click.echo("\nNext, on files of your own or on these:")
-    if save is None:
-        click.echo("  tiltz demo --save rollouts.parquet")
-    name = shlex.quote(save or "rollouts.parquet")
-    click.echo(f"  tiltz estimate {name} --beta {number(beta)}\n  tiltz sweep {name} --betas 0.01:10:13")
+    place = shlex.quote(str(folder))
+    click.echo(f"\nThe rollouts and log_z.csv are in {place}. Next, on these or on your own:")
+    click.echo(f"  tiltz estimate {place}/label/reference --beta {number(beta)}")
+    click.echo(f"  tiltz sweep {place}/review/reference --betas 0.05:5:9")
 
 
-def _table(
-    outcomes: tiltz.Outcomes, world: Sums, found: tiltz.Estimate, truth: tiltz.Estimate, rows: int
-) -> str:
-    """Return one line per prompt: how many answers were right, and each number beside the truth."""
-    headers = ["prompt", "right", "log Z", f"{found.level:.0%} interval", "truth", "soft value", "truth"]
-    right = np.add.reduceat(outcomes.reward, outcomes.groups.start[:-1])
-    lines = [
-        [
-            world.prompt[i],
-            f"{right[i]:.0f}/{found.n[i]}",
-            number(found.log_z[i, 0]),
-            f"[{number(found.lo[i, 0])}, {number(found.hi[i, 0])}]",
-            number(truth.log_z[i, 0]),
-            number(found.soft_value[i, 0]),
-            number(truth.soft_value[i, 0]),
-        ]
-        for i in range(min(rows, len(found.prompt)))
+def _kinds(n_prompts: int) -> list[_Kind]:
+    # Models and rewards take longer to import than all other commands to run.
+    from tiltz import rewards
+    from tiltz.lm.load import EMBEDDED
+
+    lines = (EMBEDDED / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
+    of_kind: dict[str, list[dict[str, Any]]] = {}
+    for i in np.linspace(0, len(lines) - 1, n_prompts).round().astype(int):
+        row = json.loads(lines[i])
+        of_kind.setdefault(row["kind"], []).append(row)
+    right, rating = rewards.exact_match(), rewards.clip(rewards.load("tiny"), -1, 1)
+    return [
+        _Kind(name=name, rows=rows, reward=right if rows[0]["answer"] else rating)
+        for name, rows in of_kind.items()
     ]
-    more = len(found.prompt) - len(lines)
-    return table(headers, lines, right=range(1, len(headers))) + (
-        f"\n... {count(more, 'more prompt')}" if more else ""
+
+
+def _find(kind: _Kind, beta: float, n: int, folder: Path) -> _Found:
+    """Draw from the reference and the policy, search, and estimate."""
+    from tiltz import lm
+
+    reference, policy = lm.load("tiny"), lm.load("tiny:policy")
+    tiltz.rollout(reference, kind.reward, kind.rows, n, folder / "reference")
+    tiltz.rollout(reference, kind.reward, kind.rows, n, folder / "policy", policy=policy)
+    certain = [_certified(reference, kind, row, beta) for row in kind.rows]
+    drawn = tiltz.read(folder / "reference")
+    of_policy = tiltz.read(folder / "policy")
+    return _Found(
+        kind=kind,
+        drawn=tiltz.estimate(drawn, beta),
+        lo=np.array([estimate.lo[0, 0] for estimate in certain]),
+        hi=np.array([estimate.hi[0, 0] for estimate in certain]),
+        reward=drawn.reward.reshape(-1, n).mean(axis=1),
+        policy_reward=of_policy.reward.reshape(-1, n).mean(axis=1),
+        policy_kl=-of_policy.log_weight.reshape(-1, n).mean(axis=1),
     )
 
 
-def _sentences(found: tiltz.Estimate, truth: tiltz.Estimate) -> list[str]:
-    held = (found.lo <= truth.log_z) & (truth.log_z <= found.hi)
-    mean, exact = found.overall, float(np.mean(truth.soft_value))
+def _certified(model: Any, kind: _Kind, row: Mapping[str, Any], beta: float) -> tiltz.Estimate:
+    from tiltz import lm
+
+    search = lm.Search(model=model, prompt=row["prompt"]).run(missing=_MISSING, max_tokens=_MOST_TOKENS)
+    known = search.outcomes(lambda texts: kind.rewards(row, texts), reward_range=kind.reward.reward_range)
+    return tiltz.estimate(known, beta)
+
+
+def _prompts_table(found: list[_Found], rows: int) -> str:
+    """Return one line per prompt: what was drawn, and what is certain."""
+    headers = ["prompt", "reward", "log Z", "95% interval", "certified"]
+    lines = [
+        [
+            part.kind.rows[i]["prompt"].removesuffix(" ->"),
+            number(part.reward[i]),
+            number(part.drawn.log_z[i, 0]),
+            _between(part.drawn.lo[i, 0], part.drawn.hi[i, 0]),
+            _between(part.lo[i], part.hi[i]),
+        ]
+        for part in found
+        for i in range(len(part.lo))
+    ]
+    chosen = np.linspace(0, len(lines) - 1, min(rows, len(lines))).round().astype(int)
+    text = table(headers, [lines[i] for i in chosen], right=range(1, len(headers)))
+    return text + (f"\n... {len(lines) - len(chosen)} more in log_z.csv" if len(chosen) < len(lines) else "")
+
+
+def _policy_table(found: list[_Found], beta: float) -> str:
+    """Return one line per kind of prompt: rewards, divergence, objective and ceiling."""
+    headers = ["prompts", "E[r] reference", "E[r] policy", "KL (nats)", "J", "ceiling V", "95% interval"]
+    lines = []
+    for part in found:
+        ceiling, kl = part.drawn.overall, float(part.policy_kl.mean())
+        rewards = float(part.reward.mean()), float(part.policy_reward.mean())
+        numbers = [*rewards, kl, rewards[1] - beta * kl, ceiling.soft_value[0]]
+        lines.append([part.kind.name, *map(number, numbers), _between(ceiling.lo[0], ceiling.hi[0])])
+    return table(headers, lines, right=range(1, len(headers)))
+
+
+def _sentences(found: list[_Found]) -> list[str]:
+    lo = np.concatenate([part.drawn.lo[:, 0] for part in found])
+    hi = np.concatenate([part.drawn.hi[:, 0] for part in found])
+    least, most = (np.concatenate([getattr(part, name) for part in found]) for name in ("lo", "hi"))
+    agree = (lo <= most) & (least <= hi)
+    level = found[0].drawn.level
     return [
-        "right: answers with reward 1 (the others have 0); log Z in nats; soft value: beta log Z, in units of reward; "
-        "truth: from the probabilities of all answers.",
-        f"The interval holds the truth for {held.sum()} of {held.size} prompts (promised: at least {found.level:.0%}).",
-        f"Mean soft value: log-mean-exp says {number(mean.soft_value[0])}, the truth is {number(exact)}; the interval "
-        f"says [{number(mean.lo[0])}, {number(mean.hi[0])}]. Log-mean-exp is biased low, and averaging does not help.",
-        "Prompts with 0 right of 16 are not known to be impossible: their soft value may be high, and tiltz says so.",
+        "reward: mean of the draws. J = E[r] - beta KL(policy || reference), which no policy can bring above the "
+        "ceiling V = beta log Z.",
+        f"Interval and certified limits overlap for {agree.sum()} of {agree.size} prompts; where an interval holds the "
+        f"truth they must, and it does for at least {level:.0%} on average.",
+        "Search is sure where answers are few: sums, lists, labels. Reviews and stories have too many completions to "
+        "list, and there the draws know more.",
     ]
 
 
-def _save(target: Path) -> None:
-    """Copy the rollouts; the name appears when the copy is complete, and no other file is overwritten."""
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        if target.exists():
-            if filecmp.cmp(DEMO_FILE, target, shallow=False):
-                return
-            raise FileError(
-                f"{str(target)!r} is there already and holds something else; save under another name."
-            )
-        shutil.copyfile(DEMO_FILE, partial)
-        partial.replace(target)
-    except OSError as reason:
-        raise FileError(f"{str(target)!r} cannot be written: {reason.strerror}.") from reason
-    finally:
-        with suppress(OSError):
-            partial.unlink()
-    click.echo(f"wrote {target}", err=True)
+def _write(found: list[_Found], beta: float, path: Path) -> None:
+    columns: dict[str, Any] = {
+        "prompt_id": [row["prompt_id"] for part in found for row in part.kind.rows],
+        "prompt": [row["prompt"] for part in found for row in part.kind.rows],
+        "beta": [beta for part in found for _ in part.kind.rows],
+    }
+    columns |= {
+        name: np.concatenate([getattr(part.drawn, name)[:, 0] for part in found])
+        for name in ("log_z", "lo", "hi")
+    }
+    columns |= {
+        f"certified_{name}": np.concatenate([getattr(part, name) for part in found]) for name in ("lo", "hi")
+    }
+    write_columns(columns, path)
+
+
+def _between(lo: float, hi: float) -> str:
+    return f"[{number(lo)}, {number(hi)}]"

@@ -11,22 +11,47 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tiltz.cli.options import Numbers
 from tiltz.errors import InputError
-from tiltz.text import count
+from tiltz.text import count, number, one_line
 
 if TYPE_CHECKING:
-    from tiltz.rollouts.drawing import Progress, RolloutRun
+    from tiltz.rollouts.drawing import Progress, RolloutRun, WidthRun
 
 
 @click.command("rollout", short_help="Draw completions from a reference, reward them, and write them.")
 @click.argument("prompts", type=click.Path(dir_okay=False))
 @click.option("--model", "-m", default="tiny", show_default=True, help="tiny, hf:PATH_OR_ID, table:FILE, ...")
+@click.option("--policy", help="Draw from this model instead; the reference scores what it draws.")
 @click.option(
     "--reward", "reward_names", multiple=True, required=True,
     help="package.module:function or file.py:function with TRL's signature, or hf:PATH_OR_ID; repeated, their sum.",
 )  # fmt: skip
 @click.option(
-    "-n", "n", type=click.IntRange(min=1), default=16, show_default=True, help="Completions per prompt."
+    "-n", "n", type=click.IntRange(min=1), default=16, show_default=True,
+    help="Completions per prompt; with --until-width those of the first round.",
+)  # fmt: skip
+@click.option(
+    "--until-width", type=float, metavar="NATS",
+    help="Go on with each prompt until its interval of log Z is so narrow.",
+)  # fmt: skip
+@click.option("--beta", type=float, help="With --until-width: the beta of that interval.")
+@click.option(
+    "--at-most", type=click.IntRange(min=1),
+    help="With --until-width: completions after which a prompt gets no more.  [default: 4096]",
+)  # fmt: skip
+@click.option(
+    "--level", type=float, default=0.95, show_default=True, help="With --until-width: confidence level."
+)
+@click.option(
+    "--reward-range", type=Numbers(":", "0:1", count=2), metavar="LOW:HIGH",
+    help="Declare the lowest and highest possible reward.  [default: what the rewards declare]",
+)  # fmt: skip
+@click.option(
+    "--reward-values",
+    type=Numbers(",", "0,1"),
+    metavar="A,B",
+    help="Declare all possible rewards.",
 )
 @click.option("--output", "-o", type=click.Path(file_okay=False), required=True, help="Folder to write.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the draws.")
@@ -40,13 +65,12 @@ if TYPE_CHECKING:
 def rollout_command(
     prompts: str,
     model: str,
+    policy: str | None,
     reward_names: tuple[str, ...],
     n: int,
     output: str,
-    seed: int,
-    batch_prompts: int | None,
     as_json: bool,
-    **drawn_as: Any,
+    **options: Any,
 ) -> None:
     """Draw completions of PROMPTS from a reference, reward them, and write them shard by shard.
 
@@ -54,10 +78,14 @@ def rollout_command(
     .txt, one prompt per line. What is drawn from IS the reference: temperature, truncation and length belong to it
     and are written down. Killed at any moment, the same command goes on where it was.
 
+    With --until-width every prompt gets as many completions as its interval needs, and the interval still covers.
+
     \b
     Examples:
       tiltz rollout prompts.jsonl --reward rewards.py:correct -n 32 -o rollouts/
       tiltz rollout prompts.jsonl -m hf:my-model --reward hf:my-reward-model -o rollouts/ --max-tokens 256
+      tiltz rollout prompts.jsonl --policy hf:my-policy --reward hf:my-reward-model -o policy/
+      tiltz rollout prompts.jsonl --reward rewards.py:correct --until-width 0.5 --beta 0.1 --reward-values 0,1 -o out/
       tiltz estimate rollouts/ --beta 0.1
     """
     # Models and rewards take longer to import than all other commands to run.
@@ -65,19 +93,18 @@ def rollout_command(
     from tiltz.rollouts.drawing import read_prompts, rollout
 
     listed = read_prompts(prompts)
-    loaded = [(name, rewards.load(name)) for name in reward_names]
-    functions = _named(loaded)
+    functions = _named([(name, rewards.load(name)) for name in reward_names])
+    drawn_as = {name: options.pop(name) for name in ("temperature", "top_k", "top_p", "min_p", "max_tokens")}
     reference = _model(model, drawn_as)
+    drawer = None if policy is None else _model(policy, drawn_as)
     begun = time.monotonic()
-    with _bar(len(listed) * n) as told:
-        run = rollout(
-            reference, functions, listed, n, output, seed=seed, batch_prompts=batch_prompts, progress=told
-        )
+    with _bar(len(listed)) as told, _goes_on(output):
+        run = rollout(reference, functions, listed, n, output, policy=drawer, progress=told, **options)
     seconds = time.monotonic() - begun
     if as_json:
         click.echo(json.dumps(_facts(run, seconds), ensure_ascii=False))
     else:
-        click.echo(_text(run, seconds))
+        click.echo("\n".join(_lines(run, seconds)))
 
 
 def _named(loaded: list[tuple[str, Any]]) -> Any:
@@ -96,15 +123,23 @@ def _model(name: str, drawn_as: dict[str, Any]) -> Any:
     """Return the model, drawn from as asked; lengths that were not given are its own."""
     from tiltz import lm
 
-    longest = drawn_as.pop("max_tokens")
-    if longest is None:
-        longest = lm.load(name).spec.max_tokens
-    return lm.load(name, spec=lm.SamplingSpec(max_tokens=longest, **drawn_as))
+    longest = drawn_as["max_tokens"] or lm.load(name).spec.max_tokens
+    return lm.load(name, spec=lm.SamplingSpec(**{**drawn_as, "max_tokens": longest}))
 
 
 @contextmanager
-def _bar(n_rows: int) -> Iterator[Callable[[Progress], None]]:
-    """Show rows, tokens per second and the time left on stderr, if a person is watching."""
+def _goes_on(output: str) -> Iterator[None]:
+    """Say, where a run is interrupted, that it can go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"finished shards are in {output}; the same command goes on from there", err=True)
+        raise
+
+
+@contextmanager
+def _bar(n_prompts: int) -> Iterator[Callable[[Progress], None]]:
+    """Show finished prompts, completions, tokens per second and the time left on stderr, if a person is watching."""
     if not sys.stderr.isatty():
         yield lambda progress: None
         return
@@ -112,21 +147,30 @@ def _bar(n_rows: int) -> Iterator[Callable[[Progress], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("prompts, {task.description}"),
+        TimeRemainingColumn(),
+    )
     begun = time.monotonic()
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("drawing", total=n_rows)
+    # Rounds may take minutes, and speed is an average over all of them.
+    with Bar(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=86400) as bar:
+        task = bar.add_task("drawing", total=n_prompts)
 
         def told(progress: Progress) -> None:
             speed = progress.n_tokens / max(time.monotonic() - begun, 1e-9)
             failed = f", {progress.n_failed:,} without reward" if progress.n_failed else ""
-            bar.update(task, completed=progress.n_rows, description=f"{speed:,.0f} tokens/s{failed}")
+            words = f"{count(progress.n_rows, 'completion')}, {speed:,.0f} tokens/s{failed}"
+            bar.update(task, completed=progress.n_prompts, description=words)
 
         yield told
 
 
 def _facts(run: RolloutRun, seconds: float) -> dict[str, Any]:
-    return {
+    from tiltz.rollouts.drawing import WidthRun
+
+    facts = {
         "schema": "tiltz/1",
         "folder": str(run.folder),
         "n_rows": run.n_rows,
@@ -135,21 +179,40 @@ def _facts(run: RolloutRun, seconds: float) -> dict[str, Any]:
         "n_failed": run.n_failed,
         "seconds": round(seconds, 3),
     }
+    if isinstance(run, WidthRun):
+        ended = {"n_prompts": run.n_prompts, "n_narrow": run.n_narrow, "most_rows": run.most_rows}
+        facts |= {**run.stopping.to_dict(), **ended}
+    return facts
 
 
-def _text(run: RolloutRun, seconds: float) -> str:
+def _lines(run: RolloutRun, seconds: float) -> Iterator[str]:
+    from tiltz.rollouts.drawing import WidthRun
+
     before = run.n_rows - run.n_new
-    lines = [
-        f"{run.folder}: {count(run.n_rows, 'completion')}, {run.n_new:,} drawn now, {before:,} were there"
-    ]
+    yield f"{run.folder}: {count(run.n_rows, 'completion')}, {run.n_new:,} drawn now, {before:,} were there"
     if run.n_new:
-        lines.append(
-            f"{run.n_tokens:,} tokens in {seconds:.1f} s, {run.n_tokens / max(seconds, 1e-9):,.0f} per second"
-        )
+        speed = run.n_tokens / max(seconds, 1e-9)
+        yield f"{run.n_tokens:,} tokens in {seconds:.1f} s, {speed:,.0f} per second"
     if run.n_failed:
-        lines.append(
-            f"{count(run.n_failed, 'completion')} without a reward: the column error says why; a reward that is not "
-            "known is no reward of 0"
+        why = f"{count(run.n_failed, 'completion')} without a reward, which is no reward of 0; the first because:"
+        yield f"{why} {one_line(run.first_error):.300}"
+    beta, level = 0.1, ""
+    if isinstance(run, WidthRun):
+        yield from _widths(run)
+        beta = run.stopping.beta
+        level = "" if run.stopping.level == 0.95 else f" --level {run.stopping.level:g}"
+    yield f"next:  tiltz estimate {run.folder} --beta {beta:g}{level}"
+
+
+def _widths(run: WidthRun) -> Iterator[str]:
+    # Also what one number of completions for all would have cost, where it is known.
+    rule = run.stopping
+    wanted = f"at most {number(rule.until_width)} nats wide at beta {number(rule.beta)}"
+    yield f"{run.n_narrow:,} of {count(run.n_prompts, 'prompt')} have an interval {wanted}"
+    if run.n_narrow < run.n_prompts:
+        yield f"{run.n_prompts - run.n_narrow:,} ended with the {rule.at_most:,} completions that --at-most allows"
+    elif run.n_rows < run.most_rows * run.n_prompts:
+        yield (
+            f"the hardest prompt needed {run.most_rows:,}; so many for each would be "
+            f"{run.most_rows * run.n_prompts:,} completions"
         )
-    lines.append(f"next:  tiltz estimate {run.folder} --beta 0.1")
-    return "\n".join(lines)

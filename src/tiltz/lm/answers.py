@@ -96,7 +96,8 @@ def score_answers(
     prompts : sequence
         What is asked.
     answers : sequence of str, or mapping of prompt to sequence of str
-        The closed set: labels, options, tool names, enums; the same for all prompts, or one for each.
+        The closed set: labels, options, tool names, the values of a JSON enum (each as ``json.dumps`` writes it); the
+        same for all prompts, or one for each.
 
     Returns
     -------

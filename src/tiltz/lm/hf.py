@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tiltz.errors import InputError, MissingExtraError
+from tiltz.lm.adapters import Weights, hashed
 from tiltz.lm.local import LocalModel
 from tiltz.lm.protocol import Prompt
 from tiltz.lm.spec import SamplingSpec
@@ -32,22 +35,33 @@ class TransformersEngine:
 
     Parameters
     ----------
-    model : transformers.PreTrainedModel
-        In evaluation mode.
+    model : transformers.PreTrainedModel or Weights
+        Put in evaluation mode; as :class:`tiltz.lm.adapters.Weights`, shared with other engines.
     tokenizer : transformers.PreTrainedTokenizerBase
         Its tokenizer.
+    adapter : str, optional
+        Identity of the adapter that is switched on, one of the weights' own.
     """
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
-        self.model, self.tokenizer = model.eval(), tokenizer
+    def __init__(self, model: Any, tokenizer: Any, *, adapter: str | None = None) -> None:
+        self.weights = model if isinstance(model, Weights) else Weights(model)
+        self.tokenizer, self.adapter = tokenizer, adapter
+        model = self.weights.model
         if tokenizer.eos_token_id is None:
             raise InputError(
                 "the tokenizer must have an end token (eos_token); without one no completion ends."
             )
         # Renamed in transformers 5.
-        self.cache_name = "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
+        known = signature(model.forward).parameters
+        self.cache_name = "cache" if "cache" in known else "past_key_values"
+        self.keeps_logits = "logits_to_keep" in known
         self.end_id = int(tokenizer.eos_token_id)
         self.vocab_size = int(model.config.vocab_size)
+
+    @property
+    def model(self) -> Any:
+        """The model of transformers, which may be shared."""
+        return self.weights.model
 
     def encode_prompt(self, prompt: Prompt) -> list[int]:
         """Return the tokens of a text as the tokenizer begins it, or of chat messages by its template."""
@@ -81,31 +95,42 @@ class TransformersEngine:
         return _State(cache=None, seen=empty, lengths=torch.zeros(1, dtype=torch.long, device=empty.device))
 
     def extend(
-        self, state: _State, rows: Ints, tokens: Ints, lengths: Ints
-    ) -> tuple[_State, npt.NDArray[Any]]:
-        """Feed tokens; see :class:`tiltz.lm.Engine`."""
+        self, state: _State, rows: Ints, tokens: Ints, lengths: Ints, *, last: bool = False
+    ) -> tuple[_State, Any]:
+        """Feed tokens; see :class:`tiltz.lm.Engine`. The logits stay on the device."""
         import torch
 
         device = self.model.device
-        chosen = torch.as_tensor(rows, device=device)
-        ids = torch.as_tensor(tokens, device=device)
-        new = torch.arange(ids.shape[1], device=device) < torch.as_tensor(lengths, device=device)[:, None]
-        before, length = state.seen[chosen], state.lengths[chosen]
-        cache = state.cache
-        if cache is not None and not np.array_equal(rows, np.arange(len(state.lengths))):
-            cache.reorder_cache(chosen)
-        seen = torch.cat([before, new.long()], dim=1)
-        position = length[:, None] + torch.arange(ids.shape[1], device=device)
-        with torch.inference_mode():
-            out = self.model(
+        if last:  # at the right of all rows, as generate() has them
+            tokens = _to_the_right(tokens, lengths)
+        chosen, ids, n_new = (torch.as_tensor(part, device=device) for part in (rows, tokens, lengths))
+        place = torch.arange(ids.shape[1], device=device)
+        place = place - (ids.shape[1] - n_new)[:, None] if last else place.expand(ids.shape)
+        new = (place >= 0) & (place < n_new[:, None])
+        length = state.lengths[chosen]
+        if state.cache is not None and not np.array_equal(rows, np.arange(len(state.lengths))):
+            state.cache.reorder_cache(chosen)
+        seen = torch.cat([state.seen[chosen], new.long()], dim=1)
+        # What only fills a row up must not lie beyond the positions that a model knows.
+        position = length[:, None] + torch.minimum(place.clamp(min=0), (n_new - 1).clamp(min=0)[:, None])
+        only_last = {"logits_to_keep": 1} if last and self.keeps_logits else {}
+        with self.weights.under(self.adapter) as model, torch.inference_mode():
+            out = model(
                 input_ids=ids,
                 attention_mask=seen,
                 position_ids=position,
                 use_cache=True,
-                **{self.cache_name: cache},
+                **{self.cache_name: state.cache},
+                **only_last,
             )
-        grown = length + torch.as_tensor(lengths, device=device)
-        return _State(cache=out[self.cache_name], seen=seen, lengths=grown), out.logits.float().cpu().numpy()
+        logits = out.logits[:, -1:] if last else out.logits
+        return _State(cache=out[self.cache_name], seen=seen, lengths=length + n_new), logits.float()
+
+
+def _to_the_right(tokens: Ints, lengths: Ints) -> Ints:
+    """Return rows that begin at the left so that they end at the right."""
+    shift = tokens.shape[1] - lengths
+    return np.take_along_axis(tokens, (np.arange(tokens.shape[1]) - shift[:, None]) % tokens.shape[1], axis=1)
 
 
 def load_transformers(
@@ -114,8 +139,10 @@ def load_transformers(
     spec: SamplingSpec,
     revision: str | None = None,
     adapter: str | None = None,
-    dtype: str = "float32",
+    base: LocalModel | None = None,
+    dtype: str | None = None,
     device: str | None = None,
+    chat_template: str | None = None,
     batch_size: int = 256,
 ) -> LocalModel:
     """Return a model of transformers.
@@ -129,19 +156,53 @@ def load_transformers(
     revision : str, optional
         Of the hub.
     adapter : str, optional
-        A LoRA adapter to put on it, for which peft must be installed.
-    dtype : str
-        What is computed in: a file in half precision is by default computed in single precision.
+        Folder or identifier of a LoRA adapter to put on it.
+    base : LocalModel, optional
+        A model loaded earlier from the same name and revision, with another adapter or none: its base weights are used,
+        not loaded again.
+    dtype : str, optional
+        What is computed in, by default that of ``base``, else float32: a file in half precision is computed in single.
     device : str, optional
-        By default CUDA where there is one.
+        By default that of ``base``, else CUDA where there is one.
+    chat_template : str, optional
+        What makes a prompt of chat messages (Jinja), by default the tokenizer's own. It belongs to the reference, and
+        ``ref_id`` holds it.
     batch_size : int
         Sequences at once.
+
+    Returns
+    -------
+    LocalModel
+        The model; its ``ref_id`` names weights and adapter by their hashes.
 
     Raises
     ------
     MissingExtraError
-        If torch or transformers is not installed.
+        If torch, transformers or, for an adapter, peft is not installed.
+    InputError
+        If the adapter does not fit the base, or ``base`` is another model.
+
+    Notes
+    -----
+    Models that share weights take turns, so they may be called one after the other in any order and from several
+    threads. Two revisions of all weights share nothing: they are two models in memory.
     """
+    if base is None:
+        weights, tokenizer, ref_id = _loaded(name, revision, dtype or "float32", device)
+    else:
+        weights, tokenizer, ref_id = _shared(base, model=name, revision=revision, dtype=dtype, device=device)
+    identity = None if adapter is None else weights.add(adapter)
+    ref_id = {**ref_id, "adapter": adapter} | ({"adapter_weights": identity} if identity else {})
+    if chat_template is not None:
+        tokenizer = copy(tokenizer)
+        tokenizer.chat_template = ref_id["chat_template"] = chat_template
+    engine = TransformersEngine(weights, tokenizer, adapter=identity)
+    return LocalModel(engine, spec, ref_id=ref_id, batch_size=batch_size)
+
+
+def _loaded(
+    name: str, revision: str | None, dtype: str, device: str | None
+) -> tuple[Weights, Any, dict[str, Any]]:
     try:
         import torch
         import transformers
@@ -151,14 +212,30 @@ def load_transformers(
     model: Any = transformers.AutoModelForCausalLM.from_pretrained(
         name, revision=revision, dtype=getattr(torch, dtype)
     )
-    if adapter is not None:
-        model.load_adapter(adapter)
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     ref_id = {
         "model": name,
         "revision": revision or getattr(model.config, "_commit_hash", None),
-        "adapter": adapter,
         "dtype": dtype,
         "chat_template": tokenizer.chat_template,
     }
-    return LocalModel(TransformersEngine(model, tokenizer), spec, ref_id=ref_id, batch_size=batch_size)
+    files = sorted(path for end in ("safetensors", "bin") for path in Path(name).glob(f"*.{end}"))
+    return Weights(model), tokenizer, ref_id | ({"weights": hashed(files)} if files else {})
+
+
+def _shared(base: LocalModel, **wanted: str | None) -> tuple[Weights, Any, dict[str, Any]]:
+    """Return what a model was loaded from, if that is what is asked for."""
+    engine = getattr(base, "engine", None)
+    if not isinstance(engine, TransformersEngine):
+        raise InputError(
+            f"base must be a model of transformers (hf:PATH_OR_ID); found {type(base).__name__}."
+        )
+    found = {**base.ref_id, "device": str(engine.model.device)}
+    other = [key for key, value in wanted.items() if value is not None and value != found.get(key)]
+    if other:
+        raise InputError(
+            f"base must be the same model, so that its weights can be shared; its {other[0]} is "
+            f"{found.get(other[0])!r:.100}, asked for is {wanted[other[0]]!r:.100}. Leave base out to load another one."
+        )
+    kept = ("model", "revision", "dtype", "chat_template", "weights")
+    return engine.weights, engine.tokenizer, {key: found[key] for key in kept if key in found}

@@ -192,9 +192,13 @@ class LlamaEngine:
         """Return an empty cache with one row."""
         return self.llama.begin()
 
-    def extend(self, state: Cache, rows: Ints, tokens: Ints, lengths: Ints) -> tuple[Cache, Singles]:
+    def extend(
+        self, state: Cache, rows: Ints, tokens: Ints, lengths: Ints, *, last: bool = False
+    ) -> tuple[Cache, Singles]:
         """Feed tokens; see :class:`tiltz.lm.Engine`."""
         cache, hidden = self.llama.hidden(state, rows, tokens, lengths)
+        if last:
+            hidden = hidden[np.arange(len(rows)), lengths - 1][:, None]
         return cache, hidden @ self.head.T
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from tiltz.errors import InputError
 from tiltz.lm.llama import LlamaEngine, file_hash
 from tiltz.lm.local import LocalModel
+from tiltz.lm.protocol import LanguageModel
 from tiltz.lm.spec import SamplingSpec
 from tiltz.lm.table import read_table_model
 
@@ -16,7 +17,7 @@ EMBEDDED = Path(__file__).parent / "models"
 _LONGEST = 24  # tokens of a completion of the embedded models
 
 
-def load(name: str, *, spec: SamplingSpec | None = None, **options: Any) -> LocalModel:
+def load(name: str, *, spec: SamplingSpec | None = None, **options: Any) -> Any:
     """Return a language model.
 
     Parameters
@@ -24,16 +25,18 @@ def load(name: str, *, spec: SamplingSpec | None = None, **options: Any) -> Loca
     name : str
         ``tiny``, the embedded reference, or ``tiny:policy``, fine-tuned from it; ``hf:PATH_OR_ID`` for a model of
         transformers; ``table:FILE`` for a finite reference from a file; ``numpy:FOLDER`` for a small Llama with a
-        word-level tokenizer.
+        word-level tokenizer; ``openai:URL#MODEL`` for a model behind a server; ``vllm:PATH_OR_ID`` for one that vLLM
+        runs in this process.
     spec : SamplingSpec, optional
         What is drawn from. Left out, everything is drawn as it is, up to the model's own length.
     **options
-        Of the kind of model: see :func:`tiltz.lm.hf.load_transformers`.
+        Of the kind of model: see :func:`tiltz.lm.hf.load_transformers`, :func:`tiltz.lm.served.load_served` and
+        :func:`tiltz.lm.vllm.load_vllm`.
 
     Returns
     -------
-    LocalModel
-        The model.
+    LanguageModel
+        The model: a :class:`LocalModel`, one behind a server, or one that vLLM runs.
 
     Raises
     ------
@@ -52,7 +55,8 @@ def load(name: str, *, spec: SamplingSpec | None = None, **options: Any) -> Loca
     kind, _, place = name.partition(":")
     if kind not in _KINDS or (not place and kind != "tiny"):
         raise InputError(
-            f"a model is tiny, tiny:policy, hf:PATH_OR_ID, table:FILE or numpy:FOLDER; found {name!r:.100}."
+            "a model is tiny, tiny:policy, hf:PATH_OR_ID, vllm:PATH_OR_ID, openai:URL#MODEL, table:FILE or "
+            f"numpy:FOLDER; found {name!r:.100}."
         )
     return _KINDS[kind](place, spec, **options)
 
@@ -84,13 +88,27 @@ def _transformers(place: str, spec: SamplingSpec | None, **options: Any) -> Loca
     return load_transformers(place, spec=spec or SamplingSpec(), **options)
 
 
+def _vllm(place: str, spec: SamplingSpec | None, **options: Any) -> LanguageModel:
+    from tiltz.lm.vllm import load_vllm
+
+    return load_vllm(place, spec=spec or SamplingSpec(), **options)
+
+
 def _table(place: str, spec: SamplingSpec | None) -> LocalModel:
     return read_table_model(place, spec=spec)
 
 
-_KINDS: dict[str, Callable[..., LocalModel]] = {
+def _served(place: str, spec: SamplingSpec | None, **options: Any) -> LanguageModel:
+    from tiltz.lm.served import load_served
+
+    return load_served(place, spec=spec or SamplingSpec(), **options)
+
+
+_KINDS: dict[str, Callable[..., LanguageModel]] = {
     "tiny": _tiny,
     "hf": _transformers,
+    "vllm": _vllm,
     "table": _table,
     "numpy": _numpy,
+    "openai": _served,
 }

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from tiltz.errors import InputError
+from tiltz.lm.following import Following
 from tiltz.lm.protocol import Completion, Prompt, Streams
 from tiltz.lm.spec import SamplingSpec
+from tiltz.lm.whole import end_of, outcome_of
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+_MOST_LOGITS = 2**25  # that are held at once while sequences are scored
 
 
 class Engine(Protocol):
@@ -51,7 +55,9 @@ class Engine(Protocol):
         """Return the state before any token, with one row."""
         ...
 
-    def extend(self, state: Any, rows: Ints, tokens: Ints, lengths: Ints) -> tuple[Any, npt.NDArray[Any]]:
+    def extend(
+        self, state: Any, rows: Ints, tokens: Ints, lengths: Ints, *, last: bool = False
+    ) -> tuple[Any, Any]:
         """Feed tokens.
 
         Parameters
@@ -64,11 +70,13 @@ class Engine(Protocol):
             What follows in each row; what is beyond its length is ignored.
         lengths : int array, shape (n,)
             Number of tokens of each row.
+        last : bool
+            Whether only the logits after the last token of each row are wanted.
 
         Returns
         -------
-        tuple of (state, array of shape (n, k, vocab_size))
-            Logits after each token.
+        tuple of (state, array of shape (n, k, vocab_size), or (n, 1, vocab_size) of the last)
+            Logits after each token; NumPy or torch.
         """
         ...
 
@@ -180,7 +188,7 @@ class LocalModel:
             raise InputError(
                 f"there must be one prompt for each completion; found {len(prompts)} and {len(completions)}."
             )
-        ids = [self._outcome(completion) for completion in completions]
+        ids = [outcome_of(completion, self) for completion in completions]
         total = np.empty(len(ids))
         order = sorted(range(len(ids)), key=lambda i: (str(prompts[i]), len(ids[i])))
         for first in range(0, len(order), self.batch_size):
@@ -192,70 +200,65 @@ class LocalModel:
                     distinct.append(prompts[i])
                     members.append([])
                 members[-1].append(ids[i])
-            total[some] = self._follow(distinct, members)[1]
+            total[some] = self._scored(distinct, members)
         return total
 
     def next_log_probs(self, prompt: Prompt, prefixes: Sequence[Sequence[int]]) -> Floats:
         """Return the log-probabilities of what may follow each prefix, shape (n_prefixes, vocab_size)."""
         parts = [
-            self._follow([prompt], [prefixes[first : first + self.batch_size]])[2]
+            self._follow([prompt], [prefixes[first : first + self.batch_size]])[2].log_probs()
             for first in range(0, len(prefixes), self.batch_size)
         ]
         return np.concatenate(parts) if parts else np.empty((0, self.vocab_size))
 
-    def _outcome(self, completion: Any) -> tuple[int, ...]:
-        """Return the ids of a whole outcome."""
-        if isinstance(completion, Completion):
-            return completion.ids
-        if isinstance(completion, str):
-            ids = self.encode(completion)[: self.spec.max_tokens]
-            stopped = any(text in completion for text in self.spec.stop)
-            return tuple(ids) if stopped or len(ids) == self.spec.max_tokens else (*ids, self.end_id)
-        ids = tuple(int(i) for i in completion)
-        if not ids or min(ids) < 0 or max(ids) >= self.vocab_size:
-            raise InputError(
-                f"ids must be tokens from 0 to {self.vocab_size - 1}, at least one; found {ids!r:.80}."
-            )
-        whole = ids[-1] == self.end_id or len(ids) >= self.spec.max_tokens or self._stops(ids)
-        if not whole:
-            raise InputError(
-                f"ids must be a whole outcome: end with the end token ({self.end_id}), with a stop string, or have "
-                f"max_tokens ({self.spec.max_tokens}) tokens; found {len(ids)} tokens that end with {ids[-1]}."
-            )
-        return ids
-
-    def _stops(self, ids: Sequence[int]) -> bool:
-        return bool(self.spec.stop) and any(text in self.decode(ids) for text in self.spec.stop)
-
-    def _begun(self, prompts: Sequence[Prompt], n_each: Sequence[int]) -> tuple[Any, Floats]:
-        """Return the state after every prompt, a row for each of its sequences, and what may follow."""
-        encoded = [self.engine.encode_prompt(prompt) for prompt in prompts]
-        tokens, lengths = _padded(encoded)
-        state, logits = self.engine.extend(
-            self.engine.begin(), np.zeros(len(prompts), dtype=np.int64), tokens, lengths
-        )
-        after = self.spec.log_probs(logits[np.arange(len(prompts)), lengths - 1])
+    def _begun(self, prompts: Sequence[Prompt], n_each: Sequence[int]) -> tuple[Any, Ints, Following]:
+        """Return the state after every prompt, its row for each of its sequences, and what may follow there."""
+        tokens, lengths = _padded([self.engine.encode_prompt(prompt) for prompt in prompts])
+        nowhere = np.zeros(len(prompts), dtype=np.int64)
+        state, logits = self.engine.extend(self.engine.begin(), nowhere, tokens, lengths, last=True)
         rows = np.repeat(np.arange(len(prompts)), n_each)
-        return (state, rows), after[rows]
+        return state, rows, Following.of(logits[:, 0], self.spec)[rows]
+
+    def _scored(self, prompts: Sequence[Prompt], wholes: Sequence[Sequence[Sequence[int]]]) -> Floats:
+        """Return the log-probabilities of whole outcomes, whose last tokens need not be fed."""
+        state, rows, after = self._begun(prompts, [len(group) for group in wholes])
+        tokens, lengths = _padded([whole for group in wholes for whole in group])
+        return self._fed(state, rows, after, tokens, lengths, go_on=False)[1]
 
     def _follow(
         self, prompts: Sequence[Prompt], prefixes: Sequence[Sequence[Sequence[int]]]
-    ) -> tuple[Any, Floats, Floats]:
+    ) -> tuple[tuple[Any, Ints], Floats, Following]:
         """Feed prefixes of several prompts; return the state, their log-probabilities, and what may follow them."""
-        flat = [tuple(prefix) for group in prefixes for prefix in group]
-        (state, rows), after = self._begun(prompts, [len(group) for group in prefixes])
-        tokens, lengths = _padded(flat)
-        total = np.zeros(len(flat))
-        if tokens.shape[1] == 0:
+        state, rows, after = self._begun(prompts, [len(group) for group in prefixes])
+        tokens, lengths = _padded([prefix for group in prefixes for prefix in group])
+        return self._fed(state, rows, after, tokens, lengths, go_on=True)
+
+    def _fed(
+        self, state: Any, rows: Ints, after: Following, tokens: Ints, lengths: Ints, *, go_on: bool
+    ) -> tuple[tuple[Any, Ints], Floats, Following]:
+        """Score the tokens of each row, some columns at a time; to go on after them, feed the last ones too."""
+        total, n_fed = np.zeros(len(rows)), lengths if go_on else lengths - 1
+        if not tokens.shape[1]:
             return (state, rows), total, after
-        state, logits = self.engine.extend(state, rows, tokens, lengths)
-        rows = np.arange(len(flat))
-        steps = np.concatenate([after[:, None, :], self.spec.log_probs(logits)], axis=1)
-        taken = np.take_along_axis(steps[:, :-1], tokens[:, :, None], axis=2)[:, :, 0]
-        total = np.where(np.arange(tokens.shape[1]) < lengths[:, None], taken, 0.0).sum(axis=1)
+        begun = np.flatnonzero(lengths)
+        total[begun] = after[begun].log_prob(tokens[begun, 0])
+        done = np.flatnonzero(go_on & (n_fed == 0))
+        ends, ended = [after[done]], [done]
+        step = max(1, _MOST_LOGITS // max(1, len(rows) * self.vocab_size))
+        for first in range(0, int(n_fed.max(initial=0)), step):
+            some = tokens[:, first : first + step]
+            size = np.clip(n_fed - first, 0, some.shape[1])
+            state, logits = self.engine.extend(state, rows, some, size)
+            rows = np.arange(len(rows))
+            row, column = np.nonzero(first + 1 + np.arange(some.shape[1]) < lengths[:, None])
+            taken = Following.of(logits[row, column], self.spec).log_prob(tokens[row, first + 1 + column])
+            total += np.bincount(row, taken, minlength=len(rows))
+            done = np.flatnonzero(go_on & (size > 0) & (first + size == n_fed))
+            ends.append(Following.of(logits[done, size[done] - 1], self.spec))
+            ended.append(done)
         # What comes after an end, or beyond the longest, is never drawn.
         total[self._impossible(tokens, lengths)] = -np.inf
-        return (state, rows), total, steps[rows, lengths]
+        return (state, rows), total, Following.joined(ends)[np.argsort(np.concatenate(ended))]
 
     def _impossible(self, tokens: Ints, lengths: Ints) -> npt.NDArray[np.bool_]:
         inner = np.arange(tokens.shape[1]) < lengths[:, None] - 1
@@ -267,35 +270,28 @@ class LocalModel:
         """Draw one completion after each prefix, by inversion of uniforms of shape (n, max_tokens)."""
         (state, rows), total, after = self._follow(prompts, prefixes)
         ids = [list(prefix) for group in prefixes for prefix in group]
-        ended: list[Any] = [self._end_of(sequence) for sequence in ids]
+        ended: list[Any] = [end_of(sequence, self) for sequence in ids]
         live = np.array([how is None for how in ended], dtype=bool).nonzero()[0]
         rows, after = rows[live], after[live]
         for step in range(self.spec.max_tokens):
             if not len(live):
                 break
-            token = _drawn(after, uniform[live, step])
-            total[live] += np.take_along_axis(after, token[:, None], axis=1)[:, 0]
+            token, log_prob = after.draw(uniform[live, step])
+            total[live] += log_prob
             for i, chosen in zip(live, token, strict=True):
                 ids[i].append(int(chosen))
-                ended[i] = self._end_of(ids[i])
+                ended[i] = end_of(ids[i], self)
             on = np.array([ended[i] is None for i in live], dtype=bool)
             live, rows, token = live[on], rows[on], token[on]
             if len(live):
                 state, logits = self.engine.extend(
                     state, rows, token[:, None], np.ones(len(live), dtype=np.int64)
                 )
-                rows, after = np.arange(len(live)), self.spec.log_probs(logits[:, 0])
+                rows, after = np.arange(len(live)), Following.of(logits[:, 0], self.spec)
         return [
             Completion(ids=tuple(sequence), text=self.decode(sequence), log_prob=float(log_prob), ended=how)
             for sequence, log_prob, how in zip(ids, total, ended, strict=True)
         ]
-
-    def _end_of(self, ids: Sequence[int]) -> Literal["end", "stop", "length"] | None:
-        if ids and ids[-1] == self.end_id:
-            return "end"
-        if self._stops(ids):
-            return "stop"
-        return "length" if len(ids) >= self.spec.max_tokens else None
 
 
 def _padded(sequences: Sequence[Sequence[int]]) -> tuple[Ints, Ints]:
@@ -305,12 +301,3 @@ def _padded(sequences: Sequence[Sequence[int]]) -> tuple[Ints, Ints]:
     for row, sequence in zip(tokens, sequences, strict=True):
         row[: len(sequence)] = sequence
     return tokens, lengths
-
-
-def _drawn(log_probs: Floats, uniform: Floats) -> Ints:
-    """Return the token whose share of the unit interval holds each uniform."""
-    cumulative = np.cumsum(np.exp(log_probs), axis=1)
-    chosen = (cumulative <= uniform[:, None] * cumulative[:, -1:]).sum(axis=1)
-    # Rounding at the upper end must not choose what cannot be drawn.
-    last = log_probs.shape[1] - 1 - np.argmax((log_probs > -np.inf)[:, ::-1], axis=1)
-    return np.minimum(chosen, last)

@@ -6,11 +6,13 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import array_api_compat
 import numpy as np
 import numpy.typing as npt
 
 from tiltz.errors import InputError
 
+Array = Any
 Floats = npt.NDArray[np.float64]
 
 
@@ -77,29 +79,29 @@ class SamplingSpec:
         """Whether some tokens cannot be drawn."""
         return self.top_k > 0 or self.top_p < 1 or self.min_p > 0
 
-    def log_probs(self, logits: npt.NDArray[Any]) -> Floats:
+    def log_probs(self, logits: Array) -> Array:
         """Return the log-probabilities that are drawn from.
 
         Parameters
         ----------
         logits : array, shape (..., vocab_size)
-            Of the model itself.
+            Of the model itself; NumPy or torch.
 
         Returns
         -------
         array, shape (..., vocab_size)
-            In nats; ``-inf`` for tokens that cannot be drawn.
+            In nats and double precision, where the logits are; ``-inf`` for tokens that cannot be drawn.
         """
-        scores = np.asarray(logits, dtype=np.float64) / self.temperature
+        xp = array_api_compat.array_namespace(logits)
+        scores = xp.astype(logits, xp.float64) / self.temperature
         if 0 < self.top_k < scores.shape[-1]:
-            least = np.partition(scores, -self.top_k, axis=-1)[..., -self.top_k, None]
-            scores = np.where(scores >= least, scores, -np.inf)
+            scores = xp.where(scores >= _kth_largest(scores, self.top_k), scores, -math.inf)
         log_probs = log_softmax(scores)
         if self.top_p < 1:
-            log_probs = log_softmax(np.where(_in_nucleus(log_probs, self.top_p), log_probs, -np.inf))
+            log_probs = log_softmax(xp.where(_in_nucleus(log_probs, self.top_p), log_probs, -math.inf))
         if self.min_p > 0:
-            least = log_probs.max(axis=-1, keepdims=True) + math.log(self.min_p)
-            log_probs = log_softmax(np.where(log_probs >= least, log_probs, -np.inf))
+            least = xp.max(log_probs, axis=-1, keepdims=True) + math.log(self.min_p)
+            log_probs = log_softmax(xp.where(log_probs >= least, log_probs, -math.inf))
         return log_probs
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,17 +109,27 @@ class SamplingSpec:
         return {**asdict(self), "stop": list(self.stop)}
 
 
-def log_softmax(scores: Floats) -> Floats:
+def log_softmax(scores: Array) -> Array:
     """Return scores less the log of the sum of their exponentials, over the last axis."""
-    shifted = scores - scores.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    xp = array_api_compat.array_namespace(scores)
+    shifted = scores - xp.max(scores, axis=-1, keepdims=True)
+    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
 
 
-def _in_nucleus(log_probs: Floats, mass: float) -> npt.NDArray[np.bool_]:
+def _kth_largest(scores: Array, k: int) -> Array:
+    if array_api_compat.is_torch_array(scores):
+        return scores.topk(k, dim=-1).values[..., -1:]
+    return np.partition(scores, -k, axis=-1)[..., -k, None]
+
+
+def _in_nucleus(log_probs: Array, mass: float) -> Array:
     """Whether what is more probable than a token does not yet have the mass."""
+    if array_api_compat.is_torch_array(log_probs):
+        ordered, order = log_probs.sort(dim=-1, descending=True, stable=True)
+        prob = ordered.exp()
+        return (prob.cumsum(-1) - prob < mass).gather(-1, order.argsort(dim=-1))
     order = np.argsort(-log_probs, axis=-1, kind="stable")
     prob = np.exp(np.take_along_axis(log_probs, order, axis=-1))
-    before = np.cumsum(prob, axis=-1) - prob
     kept = np.zeros(log_probs.shape, dtype=bool)
-    np.put_along_axis(kept, order, before < mass, axis=-1)
+    np.put_along_axis(kept, order, np.cumsum(prob, axis=-1) - prob < mass, axis=-1)
     return kept

@@ -97,7 +97,9 @@ class TableEngine:
         """Return the row before any prompt."""
         return np.array([-1])
 
-    def extend(self, state: Ints, rows: Ints, tokens: Ints, lengths: Ints) -> tuple[Ints, Floats]:
+    def extend(
+        self, state: Ints, rows: Ints, tokens: Ints, lengths: Ints, *, last: bool = False
+    ) -> tuple[Ints, Floats]:
         """Walk down the tree; see :class:`tiltz.lm.Engine`."""
         at = state[rows]
         logits = np.zeros((*tokens.shape, self.vocab_size))
@@ -107,7 +109,7 @@ class TableEngine:
                     here, token = int(at[row]), int(tokens[row, k])
                     at[row] = token if here < 0 else self.nodes[here].after.get(token, _DEAD)
             logits[:, k] = [self._logits(node) for node in at]
-        return at, logits
+        return at, logits[:, -1:] if last else logits
 
     def _logits(self, node: int) -> Floats:
         found = self.nodes[node]

@@ -3,7 +3,7 @@
 from tiltz.rewards.classifier import Classifier, load_classifier
 from tiltz.rewards.evaluate import Evaluated, evaluate
 from tiltz.rewards.load import load
-from tiltz.rewards.protocol import Reward, name_of, range_of
+from tiltz.rewards.protocol import Reward, name_of, range_of, values_of
 from tiltz.rewards.quantiles import log_quantile, quantile
 from tiltz.rewards.transforms import affine, clip, weighted_sum
 from tiltz.rewards.verifiers import exact_match, matches, math_equal, number, valid_json
@@ -26,5 +26,6 @@ __all__ = [
     "quantile",
     "range_of",
     "valid_json",
+    "values_of",
     "weighted_sum",
 ]

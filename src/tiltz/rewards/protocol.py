@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable
 from typing import Any, Protocol
 
-from tiltz.checks import checked_range
+from tiltz.checks import checked_range, checked_values
 
 
 class Reward(Protocol):
@@ -23,6 +23,8 @@ class Reward(Protocol):
     ----------
     reward_range : (float, float) or None
         Optional: the lowest and the highest value that it can return. Bounds on Z rest on it.
+    reward_values : sequence of float or None
+        Optional: all values that it can return, where they are few.
     name : str
         Optional: by default the name of the function.
 
@@ -51,3 +53,9 @@ def range_of(reward: Reward) -> tuple[float, float] | None:
     """Return the declared range of a reward, or None where it declares none."""
     declared = getattr(reward, "reward_range", None)
     return None if declared is None else checked_range(declared)
+
+
+def values_of(reward: Reward) -> tuple[float, ...] | None:
+    """Return the declared values of a reward, or None where it declares none."""
+    declared = getattr(reward, "reward_values", None)
+    return None if declared is None else checked_values(declared)

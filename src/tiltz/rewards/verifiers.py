@@ -37,7 +37,7 @@ class Verifier:
         Takes the text of a completion, and its row's entry of the column if there is one.
     column : str or None
         What the check needs. A row whose entry is None has no reward.
-    reward_range : (float, float)
+    reward_range, reward_values : (float, float)
         (0, 1).
     """
 
@@ -45,6 +45,7 @@ class Verifier:
     check: Callable[..., bool]
     column: str | None = None
     reward_range: tuple[float, float] = (0.0, 1.0)
+    reward_values: tuple[float, float] = (0.0, 1.0)
 
     def __call__(self, prompts: list[Any], completions: list[Any], **columns: Any) -> list[float | None]:
         """Return 1, 0 or None for each completion."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from tiltz.rollouts.numbers import as_number, is_numeric
 from tiltz.rollouts.rows import Rows
 from tiltz.rollouts.wording import count, shortened, some_of
 
+_REPAIR = "Repair or remove those rows."
 _NEVER_REWARDS = {
     "advantage",
     "draw",
@@ -131,7 +133,11 @@ def summed_rewards(draws: Draws, rows: Rows, weights: Mapping[str, float]) -> tu
     components = np.array([_component(draws, rows, name) for name in weights])
     missing = np.isnan(components)
     nowhere = np.asarray(missing.all(axis=0))
-    _refuse(rows, nowhere, f"{_what(weights)} must be a number or -inf in every row", "NaN or null")
+    if nowhere.any():
+        remedy = _why_missing(draws, rows, nowhere)
+        _refuse(
+            rows, nowhere, f"{_what(weights)} must be a number or -inf in every row", "NaN or null", remedy
+        )
     total = np.zeros(len(rows))
     with np.errstate(over="ignore", invalid="ignore"):
         for values, weight, absent in zip(components, weights.values(), missing, strict=True):
@@ -231,10 +237,24 @@ def _what(weights: Mapping[str, float]) -> str:
     )
 
 
-def _refuse(rows: Rows, bad: np.ndarray, rule: str, found: str) -> None:
+def _why_missing(draws: Draws, rows: Rows, missing: np.ndarray) -> str:
+    """Return what the rows themselves say about rewards that are missing, and what to do."""
+    if draws.table.columns.get("error") != "VARCHAR":
+        return _REPAIR
+    told = draws.fetch(error="error")["error"][rows.index][missing]
+    reasons = Counter(text for text in np.ma.filled(told.astype(object), None).tolist() if text is not None)
+    if not reasons:
+        return _REPAIR
+    reason, times = reasons.most_common(1)[0]
+    return (
+        f"The column error says why, {times:,} times: {reason!r:.200}. Mend the reward and draw anew; or write the "
+        "rows that have a reward to a file of their own, whose Z is that of completions on which the reward works."
+    )
+
+
+def _refuse(rows: Rows, bad: np.ndarray, rule: str, found: str, remedy: str = _REPAIR) -> None:
     if bad.any():
         i = int(np.argmax(bad))
         raise LayoutError(
-            f"{rule}; found {found} in {rows.where(i)} ({count(int(bad.sum()), 'such row')}). "
-            "Repair or remove those rows."
+            f"{rule}; found {found} in {rows.where(i)} ({count(int(bad.sum()), 'such row')}). {remedy}"
         )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tiltz.errors import FileError, InputError
-from tiltz.files import expand, open_table
+from tiltz.files import expand, identifier, open_table
 from tiltz.files.table import POSITION
 
 _LINES = (".txt", ".prompts")
@@ -48,20 +51,28 @@ class Prompts:
                     "every prompt must be text or a list of chat messages with role and content, in a column named "
                     f"prompt; prompt {i + 1} is {row.get('prompt')!r:.80}."
                 )
-        ids = [str(row.get("prompt_id", i)) for i, row in enumerate(rows)]
-        twice = (
-            next((i for i, one in enumerate(ids) if one in ids[:i]), None)
-            if len(set(ids)) < len(ids)
-            else None
-        )
-        if twice is not None:
-            raise InputError(f"every prompt_id must be there once; {ids[twice]!r:.80} comes twice.")
         names = dict.fromkeys(name for row in rows for name in row if name not in ("prompt", "prompt_id"))
         return cls(
-            ids=tuple(ids),
+            ids=_ids(rows),
             prompts=tuple(row["prompt"] for row in rows),
             columns={name: [row.get(name) for row in rows] for name in names},
         )
+
+    def some(self, first: int, n: int) -> Prompts:
+        """Return n of them, from one on; fewer at the end."""
+        rows = slice(first, first + n)
+        return Prompts(
+            ids=self.ids[rows],
+            prompts=self.prompts[rows],
+            columns={name: values[rows] for name, values in self.columns.items()},
+        )
+
+    def digest(self) -> str:
+        """Return a hash of all ids, prompts and columns."""
+        found = hashlib.sha256(json.dumps(list(self.columns)).encode())
+        for row in zip(self.ids, self.prompts, *self.columns.values(), strict=True):
+            found.update(json.dumps(row, default=str).encode())
+        return found.hexdigest()[:16]
 
 
 def read_prompts(path: str | Path) -> Prompts:
@@ -85,21 +96,65 @@ def read_prompts(path: str | Path) -> Prompts:
     InputError
         If it has no prompts, or two with the same ``prompt_id``.
     """
-    if Path(path).suffix in _LINES:
-        try:
-            lines = Path(path).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as reason:
-            raise FileError(f"{str(path)!r} cannot be read: {reason}.") from reason
-        return Prompts.of([line for line in lines if line.strip()])
+    if Path(path).suffix.lower() in _LINES:
+        return _read_lines(path)
     table = open_table(expand(path))
     if "prompt" not in table.columns:
         raise InputError(
             f"a file of prompts must have a column named prompt; {path} has {', '.join(table.columns)}."
         )
-    names = list(table.columns)
-    listed = ", ".join(f'"{name}"' for name in names)
-    rows = table.query(f"SELECT {listed} FROM {table.relation} ORDER BY {POSITION}")
-    return Prompts.of([dict(zip(names, row, strict=True)) for row in rows])
+    # Where texts and lists share a column, its values are JSON.
+    mixed = [name for name, type_ in table.columns.items() if "JSON" in type_]
+    listed = ", ".join(
+        f"CAST(to_json({identifier(name)}) AS VARCHAR)" if name in mixed else identifier(name)
+        for name in table.columns
+    )
+    found = table.query(f"SELECT {listed} FROM {table.relation} ORDER BY {POSITION}")
+    rows = [dict(zip(table.columns, row, strict=True)) for row in found]
+    for row in rows:
+        row |= {name: json.loads(row[name]) for name in mixed if row[name] is not None}
+        row["prompt"] = _without_nulls(row["prompt"])
+    return Prompts.of(rows)
+
+
+def _read_lines(path: str | Path) -> Prompts:
+    try:
+        # A byte order mark is no text, and a line ends where an editor shows its end.
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as reason:
+        raise FileError(f"{str(path)!r} cannot be read: {reason}.") from reason
+    written = [line for line in lines if line.strip()]
+    if not written:
+        raise InputError(f"{str(path)!r} must hold at least one prompt, one per line; found none.")
+    return Prompts.of(written)
+
+
+def _ids(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the prompt_id of every row, its number where no row has one."""
+    if all(row.get("prompt_id") is None for row in rows):
+        return tuple(str(i) for i in range(len(rows)))
+    without = next((i for i, row in enumerate(rows) if row.get("prompt_id") is None), None)
+    if without is not None:
+        raise InputError(
+            f"a prompt_id must be in every row or in none; some rows have one, prompt {without + 1} has none."
+        )
+    ids = tuple(str(row["prompt_id"]) for row in rows)
+    one, times = Counter(ids).most_common(1)[0]
+    if times > 1:
+        raise InputError(f"every prompt_id must be there once; {one!r:.80} is there {times} times.")
+    return ids
+
+
+def _without_nulls(prompt: Any) -> Any:
+    """Return chat messages without keys that only other messages of the file have."""
+    if not isinstance(prompt, list):
+        return prompt
+    return [
+        {key: value for key, value in message.items() if value is not None or key == "content"}
+        if isinstance(message, Mapping)
+        else message
+        for message in prompt
+    ]
 
 
 def _is_prompt(prompt: Any) -> bool:

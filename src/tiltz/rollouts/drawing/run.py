@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,23 +12,27 @@ from typing import Any
 
 import numpy as np
 
-from tiltz.errors import FileError, InputError
-from tiltz.files import write_columns
-from tiltz.lm import Completion, LanguageModel
-from tiltz.rewards import Evaluated, Reward, evaluate, name_of
-from tiltz.rewards.messages import as_text
+from tiltz.errors import InputError, ServerError
+from tiltz.files.table import twins
+from tiltz.lm import LanguageModel
+from tiltz.rewards import Reward, name_of
+from tiltz.rollouts.drawing.folder import RunFolder
 from tiltz.rollouts.drawing.prompts import Prompts
+from tiltz.rollouts.drawing.shard import COLUMNS, Shard, Tally
+from tiltz.rollouts.drawing.stopping import FixedNumber, Stopping, UntilNarrow, declarations, stopping_rule
 
-_MANIFEST = "rollout.json"
-_ROWS = 2048  # of a shard, about
+_ROWS = {"fixed": 2048, "adaptive": 256}  # of the first round of a shard, about
+_IN_WORK = 2  # shards: one is drawn for while the other is rewarded
+_OTHERWISE_READ = ("step", "advantage", "log_policy", "log_proposal")  # facts about rows, to who reads them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a run is: completions on disk and in all, tokens drawn in this run, rows without a reward."""
+    """How far a run is: completions and finished prompts so far; of this run, tokens and rows without a reward."""
 
     n_rows: int
-    n_rows_wanted: int
+    n_prompts: int
+    n_prompts_wanted: int
     n_tokens: int
     n_failed: int
 
@@ -49,6 +53,8 @@ class RolloutRun:
         Tokens of those.
     n_failed : int
         Of those, without a reward: the column ``error`` says why.
+    first_error : str
+        Why the first of these has none; empty if all have one.
     """
 
     folder: Path
@@ -56,6 +62,30 @@ class RolloutRun:
     n_new: int
     n_tokens: int
     n_failed: int
+    first_error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WidthRun(RolloutRun):
+    """What a run left on disk that drew until intervals were narrow.
+
+    Attributes
+    ----------
+    stopping : UntilNarrow
+        The rule: width, beta, level, what is declared, and the most completions of a prompt.
+    n_prompts : int
+        Prompts in the folder.
+    n_narrow : int
+        Of these, with an interval as narrow as was wanted; the others have as many completions as allowed.
+    most_rows : int
+        Completions of the one among the narrow ones that needed most, 0 if there are none. With the same limits and
+        one number for all prompts, each would have needed so many.
+    """
+
+    stopping: UntilNarrow
+    n_prompts: int
+    n_narrow: int
+    most_rows: int
 
 
 def rollout(
@@ -65,7 +95,14 @@ def rollout(
     n: int,
     folder: str | Path,
     *,
+    policy: LanguageModel | None = None,
     seed: int = 0,
+    until_width: float | None = None,
+    beta: float | None = None,
+    at_most: int | None = None,
+    level: float = 0.95,
+    reward_range: tuple[float, float] | None = None,
+    reward_values: Sequence[float] | None = None,
     batch_prompts: int | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> RolloutRun:
@@ -80,176 +117,248 @@ def rollout(
     prompts : sequence, or Prompts
         Texts, chat messages, or rows with a ``prompt`` and columns that rewards need.
     n : int
-        Completions of each.
+        Completions of each; with ``until_width``, those of the first round.
     folder : str or Path
         Where the shards go; made if there is none. One run at a time.
+    policy : LanguageModel, optional
+        Draw from it instead: rows then have its ``log_policy`` beside the ``log_ref`` that the reference gives them.
     seed : int
         With the place of a prompt in the list it names the random stream of its completions.
+    until_width : float, optional
+        Go on with each prompt until its interval of log Z at ``beta`` is so many nats wide, or narrower.
+    beta : float, optional
+        KL coefficient, > 0, of that interval.
+    at_most : int, optional
+        Completions after which a prompt gets no more, rows without a reward included; 4,096 by default.
+    level : float
+        Confidence level of that interval.
+    reward_range : (float, float), optional
+        Lowest and highest possible reward, by default what the reward functions declare; the files say it to whoever
+        reads them. ``until_width`` needs it, or ``reward_values``, since without it no interval has an upper limit.
+    reward_values : sequence of float, optional
+        All possible rewards.
     batch_prompts : int, optional
-        Prompts of a shard; by default so many that it has about 2,048 rows.
+        Prompts of a shard; by default so many that it has about 2,048 rows; with ``until_width``, 256 in the first
+        round.
     progress : callable, optional
-        Told after every shard how far the run is.
+        Told at the beginning and after every round how far the run is.
 
     Returns
     -------
     RolloutRun
-        What is on disk.
+        What is on disk; a :class:`WidthRun` where ``until_width`` is given.
 
     Raises
     ------
     InputError
-        If the folder holds a run with another model, reward, seed, n or list of prompts.
+        If an argument is not legal, another run is writing to the folder, it holds a run with another model, reward,
+        seed, n, rule or list of prompts, or a reward contradicts what is declared.
     FileError
         If the folder cannot be written.
 
     Notes
     -----
-    A shard appears under its name when it is whole. Killed at any moment, a run loses at most the batches in work; the
-    same call again draws those, with the same random streams, and repeats nothing that is there. Rewards are computed
-    while the next batch is drawn.
+    A shard appears under its name when it is whole. Killed at any moment, a run loses at most the two shards in work;
+    the same call again draws those, with the same random streams, and repeats nothing that is there. Rewards are
+    computed while the next batch is drawn.
+
+    With ``until_width`` the first round of a prompt has ``n`` completions, and every later one ``n`` or an eighth of
+    what is there, whichever is more. Its interval is that of :class:`tiltz.Monitor`, which holds at every number of
+    completions at once, so stopping by it costs no coverage; the files say ``stopping = adaptive``, and ``estimate``
+    then uses such intervals only. How many completions a prompt gets depends on that prompt alone.
     """
     listed = prompts if isinstance(prompts, Prompts) else Prompts.of(prompts)
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-        raise InputError(f"n must be a number of completions, at least 1; found {n!r}.")
-    size = batch_prompts or max(1, _ROWS // n)
-    place = Path(folder)
-    plan = _Plan(model=model, reward=reward, prompts=listed, n=int(n), seed=seed, size=size, folder=place)
-    plan.claim()
-    return plan.run(progress)
+    rule = stopping_rule(
+        reward,
+        n,
+        until_width=until_width,
+        beta=beta,
+        at_most=at_most,
+        level=level,
+        reward_range=reward_range,
+        reward_values=reward_values,
+    )
+    size = max(1, _ROWS[rule.kind] // int(n)) if batch_prompts is None else batch_prompts
+    for name, value, least in (("seed", seed, 0), ("batch_prompts", size, 1)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise InputError(f"{name} must be a whole number, at least {least}; found {value!r}.")
+    if policy is not None and rule.kind == "adaptive":
+        raise InputError(
+            "until_width watches draws from the reference, for which its limits hold; leave policy or until_width out."
+        )
+    plan = _Plan(
+        model=model,
+        policy=policy,
+        reward=reward,
+        prompts=listed,
+        stopping=rule,
+        seed=int(seed),
+        size=int(size),
+        folder=RunFolder(Path(folder)),
+    )
+    plan.check_columns()
+    with plan.folder.claimed(plan.manifest()):
+        return plan.run(progress or (lambda progress: None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
     model: LanguageModel
-    reward: Reward | dict[str, Reward]
+    policy: LanguageModel | None
+    reward: Reward | Mapping[str, Reward]
     prompts: Prompts
-    n: int
+    stopping: Stopping
     seed: int
     size: int
-    folder: Path
+    folder: RunFolder
 
-    def claim(self) -> None:
-        """Write down what is drawn here, or refuse a folder in which something else is."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for left in self.folder.glob(".part-*.part"):  # of a run that was killed while it wrote
-                left.unlink()
-            manifest = self.folder / _MANIFEST
-            if not manifest.exists():
-                _write_whole(manifest, json.dumps(self.manifest(), indent=1, ensure_ascii=False))
-            found = json.loads(manifest.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as reason:
-            raise FileError(f"the folder {str(self.folder)!r} cannot be used: {reason}.") from reason
-        wanted = json.loads(json.dumps(self.manifest()))
-        other = [name for name in wanted if found.get(name) != wanted[name]]
-        if other:
+    def check_columns(self) -> None:
+        """Refuse names of rewards and of the prompts' columns that would not be read as what they are."""
+        rewards = list(self.reward) if isinstance(self.reward, Mapping) and len(self.reward) > 1 else []
+        brought = list(self.prompts.columns)
+        taken = [
+            name for name in rewards if name.lower() in {*COLUMNS, *(other.lower() for other in brought)}
+        ]
+        if taken:
             raise InputError(
-                f"a folder holds one run; {str(self.folder)!r} was begun with another {', '.join(other)}: "
-                f"{found.get(other[0])!r:.120}, now {wanted[other[0]]!r:.120}. Choose another folder."
+                "each of several rewards is written as a column under its own name, which must differ from "
+                f"{', '.join(COLUMNS)} and from the columns of the prompts; found {taken[0]!r}. Rename it."
+            )
+        misread = [name for name in brought if name in _OTHERWISE_READ]
+        if misread:
+            raise InputError(
+                f"the prompts may have no column named {' or '.join(_OTHERWISE_READ)}, which would say how completions "
+                f"were drawn; found {misread[0]!r}. Rename or remove it."
+            )
+        kept = [name for name in brought if name not in COLUMNS]
+        pair = twins([*COLUMNS, *rewards, *kept])
+        reserved = [name for name in brought if name in ("prompts", "completions")]
+        if pair or reserved:
+            raise InputError(
+                "the columns of the prompts must have names of their own, also in lower case, and none may be prompts "
+                f"or completions; found {(reserved or pair or ('',))[-1]!r}. Rename or remove it."
             )
 
     def manifest(self) -> dict[str, Any]:
         """Return what makes two runs the same one."""
-        content = json.dumps([self.prompts.ids, self.prompts.prompts, self.prompts.columns], default=str)
         return {
             "ref_id": self.model.ref_id,
-            "reward_id": self.reward_id,
-            "n": self.n,
+            **({} if self.policy is None else {"policy_id": self.policy.ref_id}),
+            "reward_id": self._reward_id(),
+            **self.stopping.to_dict(),
             "seed": self.seed,
             "batch_prompts": self.size,
             "n_prompts": len(self.prompts),
-            "prompts": hashlib.sha256(content.encode()).hexdigest()[:16],
+            "prompts": self.prompts.digest(),
         }
 
-    @property
-    def reward_id(self) -> str:
-        """Return the names of the reward functions."""
-        functions = self.reward if isinstance(self.reward, dict) else {"": self.reward}
-        names = [name or name_of(function) for name, function in functions.items()]
-        return " + ".join(names)
+    def run(self, told: Callable[[Progress], None]) -> RolloutRun:
+        """Draw every shard that is not there; one is rewarded and written while another is drawn for."""
+        there, missing = self._shards()
+        begun = self._on_disk(there)
+        done, in_work = begun, dict[Path, Tally]()
 
-    def run(self, progress: Callable[[Progress], None] | None) -> RolloutRun:
-        """Draw every shard that is not there; one is rewarded and written while the next is drawn."""
-        firsts = range(0, len(self.prompts), self.size)
-        paths = [self.folder / f"part-{i:05d}.parquet" for i in range(len(firsts))]
-        done = {path for path in paths if path.exists()}
-        wanted = len(self.prompts) * self.n
-        on_disk = sum(self._n_rows(first) for first, path in zip(firsts, paths, strict=True) if path in done)
-        new = tokens = failed = 0
-        pending: Future[tuple[int, int, int]] | None = None
+        def tell() -> None:
+            total = sum(in_work.values(), start=done)
+            told(
+                Progress(
+                    n_rows=total.n_rows,
+                    n_prompts=total.n_prompts,
+                    n_prompts_wanted=len(self.prompts),
+                    n_tokens=total.n_tokens,
+                    n_failed=total.n_failed,
+                )
+            )
 
-        def finish(future: Future[tuple[int, int, int]] | None) -> None:
-            nonlocal new, tokens, failed
-            if future is None:
-                return
-            counts = future.result()
-            new, tokens, failed = new + counts[0], tokens + counts[1], failed + counts[2]
-            if progress is not None:
-                progress(
-                    Progress(n_rows=on_disk + new, n_rows_wanted=wanted, n_tokens=tokens, n_failed=failed)
+        tell()
+        try:
+            for shard, tally in self._rounds(missing):
+                in_work[shard.path] = tally
+                if not shard.open:
+                    done += in_work.pop(shard.path)
+                tell()
+        except ServerError as reason:
+            kept = self._on_disk(self._shards()[0]).n_rows
+            raise ServerError(
+                f"{reason} The {kept:,} completions of finished shards are kept; the same call goes on from there.",
+                status=reason.status,
+            ) from reason
+        return self._result(done, n_before=begun.n_rows)
+
+    def _rounds(self, missing: Sequence[int]) -> Iterator[tuple[Shard, Tally]]:
+        """Draw for shards in turn; yield each after every round with what it then holds."""
+        waiting = iter(missing)
+        turn: deque[tuple[Shard, Future[Tally] | None]] = deque()
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            while True:
+                # A new shard comes first, so that something is drawn while the other one is rewarded.
+                while len(turn) < _IN_WORK and (i := next(waiting, None)) is not None:
+                    turn.appendleft((self._shard(i), None))
+                if not turn:
+                    return
+                shard, rewarded = turn.popleft()
+                if rewarded is not None:
+                    yield shard, rewarded.result()
+                    if not shard.open:
+                        continue
+                turn.append(
+                    (shard, pool.submit(shard.take, shard.draw(self.policy or self.model), self.reward))
                 )
 
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            for first, path in zip(firsts, paths, strict=True):
-                if path in done:
-                    continue
-                rows = slice(first, first + self.size)
-                drawn = self._draw(rows)
-                finish(pending)
-                pending = pool.submit(self._write, rows, drawn, path)
-            finish(pending)
-        return RolloutRun(
-            folder=self.folder, n_rows=on_disk + new, n_new=new, n_tokens=tokens, n_failed=failed
+    def _shards(self) -> tuple[list[int], list[int]]:
+        """Return which shards are there, and which are missing."""
+        all_ = range(-(-len(self.prompts) // self.size))
+        there = [i for i in all_ if self.folder.shard(i).exists()]
+        return there, sorted(set(all_) - set(there))
+
+    def _on_disk(self, there: list[int]) -> Tally:
+        if isinstance(self.stopping, FixedNumber):
+            n = sum(len(self.prompts.ids[i * self.size : (i + 1) * self.size]) for i in there)
+            return Tally(n_rows=n * self.stopping.n, n_prompts=n)
+        return sum(self.folder.tallies([self.folder.shard(i) for i in there]), start=Tally())
+
+    def _shard(self, i: int) -> Shard:
+        first = i * self.size
+        some = self.prompts.some(first, self.size)
+        return Shard(
+            prompts=some,
+            streams=[np.random.default_rng([self.seed, first + k]) for k in range(len(some))],
+            stopping=self.stopping,
+            path=self.folder.shard(i),
+            scored_by=None if self.policy is None else self.model,
+            metadata={
+                "ref_id": json.dumps(self.model.ref_id, ensure_ascii=False),
+                **self._policy_id(),
+                "reward_id": self._reward_id(),
+                "stopping": self.stopping.kind,
+                **declarations(self.stopping),
+            },
         )
 
-    def _n_rows(self, first: int) -> int:
-        return len(self.prompts.prompts[first : first + self.size]) * self.n
+    def _policy_id(self) -> dict[str, str]:
+        if self.policy is None:
+            return {}
+        return {"policy_id": json.dumps(self.policy.ref_id, ensure_ascii=False)}
 
-    def _draw(self, rows: slice) -> list[list[Completion]]:
-        some = self.prompts.prompts[rows]
-        streams = [np.random.default_rng([self.seed, rows.start + i]) for i in range(len(some))]
-        return self.model.sample(some, self.n, streams)
+    def _reward_id(self) -> str:
+        functions = self.reward if isinstance(self.reward, Mapping) else {"": self.reward}
+        return " + ".join(name or name_of(function) for name, function in functions.items())
 
-    def _write(self, rows: slice, drawn: list[list[Completion]], path: Path) -> tuple[int, int, int]:
-        """Reward and write one shard; return its numbers of rows, tokens and failures."""
-        flat = [completion for group in drawn for completion in group]
-        repeated = [i for i in range(len(drawn)) for _ in range(self.n)]
-        prompts = [self.prompts.prompts[rows][i] for i in repeated]
-        columns = {name: [values[rows][i] for i in repeated] for name, values in self.prompts.columns.items()}
-        found = evaluate(self.reward, prompts, [c.text for c in flat], columns)
-        total, errors = _total(found)
-        table: dict[str, Any] = {
-            "prompt_id": [self.prompts.ids[rows][i] for i in repeated],
-            "prompt": [as_text(prompt) for prompt in prompts],
-            "completion": [c.text for c in flat],
-            "reward": total,
-            **(found.values if len(found.values) > 1 else {}),
-            "log_ref": np.array([c.log_prob for c in flat]),
-            "n_tokens": np.array([len(c.ids) for c in flat], dtype=np.int32),
-            "truncated": np.array([c.truncated for c in flat]),
-            "completion_ids": [list(c.ids) for c in flat],
-            "error": errors,
+    def _result(self, done: Tally, *, n_before: int) -> RolloutRun:
+        found = {
+            "folder": self.folder.path,
+            "n_rows": done.n_rows,
+            "n_new": done.n_rows - n_before,
+            "n_tokens": done.n_tokens,
+            "n_failed": done.n_failed,
+            "first_error": done.first_error,
         }
-        table |= {name: values for name, values in columns.items() if name not in table}
-        metadata = {
-            "ref_id": json.dumps(self.model.ref_id, ensure_ascii=False),
-            "reward_id": self.reward_id,
-            "stopping": "fixed",
-        }
-        write_columns(table, path, metadata=metadata)
-        return len(flat), sum(len(c.ids) for c in flat), sum(error is not None for error in errors)
-
-
-def _total(found: Evaluated) -> tuple[np.ndarray, list[str | None]]:
-    """Return the sum of all rewards of each row, NaN where one is missing, and why."""
-    total = np.sum(list(found.values.values()), axis=0)
-    per_row = zip(*found.errors.values(), strict=True)
-    errors = ["; ".join(e for e in row if e is not None) or None for row in per_row]
-    return total, errors
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a small file that appears under its name when it is whole."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+        if isinstance(self.stopping, FixedNumber):
+            return RolloutRun(**found)
+        return WidthRun(
+            **found,
+            stopping=self.stopping,
+            n_prompts=done.n_prompts,
+            n_narrow=done.n_narrow,
+            most_rows=done.most_rows,
+        )
