@@ -29,7 +29,7 @@ help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile $(if $(wildcard benchmarks/*.py),,| grep -v 'make bench') | expand -t 20
 
 .PHONY: demo
-demo: $(VENV)/.base ## install tiltz here and run it on rollouts that ship with it
+demo: $(VENV)/.base ## install tiltz here and run the whole job on the models that ship with it
 	@$(BIN)/tiltz demo
 	@echo
 	@echo "The command is $(BIN)/tiltz;  source $(BIN)/activate  puts it on the path."

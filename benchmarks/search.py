@@ -16,7 +16,7 @@ from tiltz.lm.load import EMBEDDED
 
 BUDGETS = (250, 1000)
 BETA = 0.1
-REPLICATIONS = 20
+REPLICATIONS = 10
 PROMPTS_OF_A_KIND = 5
 
 
@@ -57,7 +57,7 @@ def truth(model, row):
 def plain(model, row, budget, rng):
     drawn, n_tokens = [], 0
     while n_tokens < budget:
-        some = model.sample([row["prompt"]], 16, rng)[0]
+        some = model.sample([row["prompt"]], budget // 16, rng)[0]
         drawn += some
         n_tokens += sum(len(c.ids) for c in some)
     return log_mean_exp(reward(row)([c.text for c in drawn]) / BETA)
@@ -68,7 +68,7 @@ def searched(model, row, budget, rng):
     known = known_part(search, reward(row))
     drawn = []
     while search.n_tokens < budget and not search.finished:
-        drawn += search.draw(8, rng)
+        drawn += search.draw(budget // 32, rng)
     if not drawn:
         return known
     rest = log_mean_exp(reward(row)([c.text for c in drawn]) / BETA)
@@ -90,7 +90,8 @@ def main():
                     for way, found in errors.items():
                         found.append(way(model, row, budget, np.random.default_rng([i, k])) - value)
             one, other = (math.sqrt(np.mean(np.square(found))) for found in errors.values())
-            print(f"{kind:<22}{budget:>8}{one:>10.4f}{other:>10.4f}{other / one:>8.2f}")
+            ratio = f"{other / one:.2f}" if one else "-"
+            print(f"{kind:<22}{budget:>8}{one:>10.4f}{other:>10.4f}{ratio:>8}", flush=True)
 
 
 if __name__ == "__main__":

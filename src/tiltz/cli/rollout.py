@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command("rollout", short_help="Draw completions from a reference, reward them, and write them.")
 @click.argument("prompts", type=click.Path(dir_okay=False))
-@click.option("--model", "-m", default="tiny", show_default=True, help="tiny, hf:PATH_OR_ID, table:FILE, ...")
+@click.option("--model", "-m", default="tiny", show_default=True, help="tiny, hf:PATH_OR_ID, openai:URL#MODEL, ...")
 @click.option("--policy", help="Draw from this model instead; the reference scores what it draws.")
 @click.option(
     "--reward", "reward_names", multiple=True, required=True,
