@@ -3,9 +3,11 @@
 from typing import TYPE_CHECKING
 
 from tiltz.curves import (
+    BestOfN,
     BetaChoice,
     SamplesNeeded,
     Sweep,
+    best_of_n,
     beta_for_kl,
     beta_for_reward,
     samples_needed,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "BestOfN",
     "BetaChoice",
     "Estimate",
     "Known",
@@ -33,6 +36,7 @@ __all__ = [
     "SamplesNeeded",
     "Sweep",
     "Tilted",
+    "best_of_n",
     "beta_for_kl",
     "beta_for_reward",
     "chain",
