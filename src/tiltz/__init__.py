@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from tiltz.claims import ZCheck, check_z
 from tiltz.curves import (
     BestOfN,
     BetaChoice,
@@ -36,10 +37,12 @@ __all__ = [
     "SamplesNeeded",
     "Sweep",
     "Tilted",
+    "ZCheck",
     "best_of_n",
     "beta_for_kl",
     "beta_for_reward",
     "chain",
+    "check_z",
     "estimate",
     "integrate",
     "log_partition",
