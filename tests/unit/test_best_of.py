@@ -194,6 +194,7 @@ def test_two_possible_rewards_are_covered_at_the_level_stated(p):
     reachable = np.array([[most(kl) for kl in row] for row in found.kl])
     assert np.all(chance @ (reachable <= found.tilted_hi + 1e-9) >= 0.975)
     assert np.all(found.tilted_hi <= 1)
+    assert set(found.tilted_kind[found.kl > 0]) == {"approximate"}
 
 
 def test_limits_of_few_values_follow_the_tails():

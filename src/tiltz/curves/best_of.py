@@ -48,7 +48,7 @@ class Comparison:
     tilted_reward, tilted_lo, tilted_hi : array
         Mean reward of the tilted policy at ``beta``, and the limits of the most that any policy with this KL has.
     tilted_kind : array of str
-        What these limits promise.
+        What these limits promise: "exact", "approximate", or "lower-only"; of the reference itself as in ``kind``.
     """
 
     kl: Floats
@@ -226,8 +226,10 @@ def best_of_n(
     best, reference = (_best(outcomes, columns, request, some) for some in (counts, np.ones(1, np.int64)))
     tilts = _Tilts(outcomes, columns, request)
     each = {"kl": kl, **best.named(), **tilts.at(kl, reference)}
-    mean_kl = np.mean(kl, axis=0)
-    overall = {"kl": mean_kl, **best.mean(level).named(), **tilts.mean_at(mean_kl, reference.mean(level))}
+    overall = {name: array[0] for name, array in each.items()}
+    if len(outcomes.prompt) > 1:
+        mean_kl = np.mean(kl, axis=0)
+        overall = {"kl": mean_kl, **best.mean(level).named(), **tilts.mean_at(mean_kl, reference.mean(level))}
     for array in (*each.values(), *overall.values()):
         array.setflags(write=False)
     return BestOfN(
@@ -310,8 +312,6 @@ class _Rewards:
     def mean(self, level: float) -> _Rewards:
         """Return the mean over the population of prompts, from the spread of the prompts' values."""
         m, mean = len(self.reward), np.mean(self.reward, axis=0)
-        if m == 1:
-            return _Rewards(self.reward[0], self.lo[0], self.hi[0], self.kind[0])
         with np.errstate(invalid="ignore"):
             spread = np.std(self.reward, axis=0, ddof=1)
             # A few values that happen to agree would show no spread; the prompts' own limits tell of one part of it.
@@ -398,8 +398,7 @@ class _Tilts:
         beta = self._found(mean_kl, np.full(kl.shape, self.spread.max()), kl)
         reduced = reduce_groups(self.columns, beta[None, :], moments=True)
         assert reduced.mean_reward is not None
-        found = assemble(self.outcomes, beta, reduced, self.request)
-        whole = found.overall if len(found.prompt) > 1 else found.overall_these
+        whole = assemble(self.outcomes, beta, reduced, self.request).overall
         reward = np.mean(reduced.mean_reward, axis=0)
         most = _Rewards(reward, whole.lo + beta * kl, whole.hi + beta * kl, whole.kind)
         return self._named(kl, beta, most, reference)
@@ -428,12 +427,14 @@ class _Tilts:
     ) -> dict[str, npt.NDArray[Any]]:
         """Return the arrays by name; of KL 0 is the reference alone, and no policy leaves the possible rewards."""
         exact = most.kind == "exact"
+        # The lower limit holds to first order alone, and the beta was found from the same rows.
+        kind = np.where(exact | (most.kind == "lower-only"), most.kind, "approximate").astype(object)
         low, high = self.request.support.range or (-np.inf, np.inf)
         most = _Rewards(
             most.reward,
             np.where(exact, most.reward, np.maximum(most.lo, low)),
             np.where(exact, most.reward, np.minimum(most.hi, high)),
-            most.kind,
+            kind,
         )
         return {"beta": np.where(kl > 0, beta, np.inf), **most.where_not(kl == 0, reference).named("tilted_")}
 
