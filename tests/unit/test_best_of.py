@@ -288,3 +288,14 @@ def test_words_numbers_and_rows():
 def test_what_cannot_be_compared_is_refused(outcomes, n, says):
     with pytest.raises(InputError, match=says):
         tiltz.best_of_n(outcomes, n)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("unit", [1e-300, 1e300])
+def test_units_of_reward_do_not_matter(unit):
+    rewards = np.random.default_rng(9).uniform(size=(2, 16))
+    one, other = tiltz.best_of_n(sampled(rewards), [1, 4]), tiltz.best_of_n(sampled(rewards * unit), [1, 4])
+    assert other.kl == pytest.approx(one.kl, abs=1e-12)
+    for name in ("reward", "lo", "hi", "tilted_reward", "beta"):
+        finite = np.isfinite(getattr(one, name))
+        assert getattr(other, name)[finite] / unit == pytest.approx(getattr(one, name)[finite], rel=1e-9)

@@ -243,3 +243,36 @@ def test_bounds_of_a_partial_table_judge_a_claim():
     claims = (est.lo[0, 0] - 0.01, 0.5 * (est.lo[0, 0] + est.hi[0, 0]), est.hi[0, 0] + 0.01)
     found = [tiltz.check_z(table, BETA, claim).verdict[0] for claim in claims]
     assert found == ["too_low", "inside", "too_high"]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("unit", [1e-300, 1e-6, 1.0, 1e300])
+def test_units_of_reward_do_not_matter(unit):
+    """Close enough is relative: neither tiny nor huge rewards make one estimator look like another."""
+    rewards = np.random.default_rng(5).normal(size=(3, 6))
+    table = sampled(rewards * unit)
+    claim = rewards.mean(axis=1) * unit
+    assert tiltz.check_z(table, BETA * unit, claim, of="soft_value", interval=None).recognised == (
+        "mean_reward",
+    )
+    assert tiltz.check_z(table, unit, claim * 1.001, of="soft_value", interval=None).recognised == ()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("outcomes", "claim"),
+    [
+        (complete([math.log(0.5), math.log(0.5), -math.inf], [1.0, 2.0, -math.inf]), 1.5 / BETA),
+        (sampled([[1.0], [2.0]]), np.array([1.0, 2.0]) / BETA),
+        (sampled([[0.0, 0.0], [1.0, 1.0]]), np.array([0.0, 1.0]) / BETA),
+    ],
+    ids=["impossible outcome", "one row each", "equal rewards"],
+)
+def test_edges_are_recognised_too(outcomes, claim):
+    assert "mean_reward" in tiltz.check_z(outcomes, BETA, claim).recognised
+
+
+def test_rewards_of_minus_infinity_are_checked_by_what_remains():
+    rewards = np.array([[1.0, -np.inf, 0.0], [0.0, 0.5, -np.inf]])
+    claim = np.log(np.mean(np.exp(rewards / BETA), axis=1))
+    assert tiltz.check_z(sampled(rewards), BETA, claim).recognised == ("log_mean_exp",)

@@ -17,6 +17,8 @@ Floats = npt.NDArray[np.float64]
 DIGITS = 2e-6
 """Numbers are the same if they differ by less than this, relative to the largest around: single precision leaves it."""
 
+_LARGEST = 1e300  # nats, beyond which no difference means anything
+
 SENTENCES = {
     "log_z": "the exact log Z",
     "log_mean_exp": (
@@ -90,17 +92,20 @@ def matches(outcomes: Outcomes, beta: float, claimed: Floats) -> list[Match]:
     found = []
     for name, candidate in _candidates(outcomes, columns, beta).items():
         values = candidate()
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             close = np.abs(grouped - values) <= DIGITS * np.maximum(np.abs(grouped), np.repeat(scale, size))
         found.append(Match(name, int(np.sum(np.logical_and.reduceat(close, first)))))
     return sorted((match for match in found if match.n_prompts), key=lambda match: -match.n_prompts)
 
 
 def tolerance_scale(columns: Columns, beta: float) -> Floats:
-    """Return the largest of 1 and all finite |reward| / beta of each group."""
+    """Return the largest number, in nats, that an estimator sums up in each group: rounding is relative to it."""
     with np.errstate(over="ignore"):
         size = np.where(np.isfinite(columns.reward), np.abs(columns.reward), 0.0) / beta
-    return np.maximum(np.maximum.reduceat(size, columns.start[:-1]), 1.0)
+    if not columns.normalised and columns.log_count is not None:
+        log_weight = np.abs(columns.log_mass + np.repeat(columns.log_count, np.diff(columns.start)))
+        size = np.maximum(size, np.where(np.isfinite(log_weight), log_weight, 0.0))
+    return np.minimum(np.maximum.reduceat(size, columns.start[:-1]), _LARGEST)
 
 
 def _candidates(outcomes: Outcomes, columns: Columns, beta: float) -> dict[str, Callable[[], Floats]]:
@@ -141,7 +146,8 @@ class _Scores:
         return self._rows(reduce_groups(self.columns, np.array([[self.beta]])).log_z[:, 0])
 
     def mean(self) -> Floats:
-        return self._rows(self._sum(np.where(self.mass > 0, self.mass * self.score, 0.0)))
+        occurs = np.where(self.mass > 0, self.score, 0.0)
+        return self._rows(self._sum(self.mass * occurs))
 
     def mean_with_weight(self) -> Floats:
         log_weight = self.columns.log_mass + np.log(self._rows(self.size))
@@ -154,7 +160,7 @@ class _Scores:
     def log_mean_exp_of_others(self) -> Floats:
         """Return sums from both ends of each group, since the difference of two sums may keep no digits."""
         found = np.empty_like(self.score)
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             for first, last in pairwise(self.columns.start):
                 rows = self.score[first:last]
                 before = np.logaddexp.accumulate(np.append(-np.inf, rows[:-1]))

@@ -312,7 +312,7 @@ class _Rewards:
     def mean(self, level: float) -> _Rewards:
         """Return the mean over the population of prompts, from the spread of the prompts' values."""
         m, mean = len(self.reward), np.mean(self.reward, axis=0)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             spread = np.std(self.reward, axis=0, ddof=1)
             # A few values that happen to agree would show no spread; the prompts' own limits tell of one part of it.
             below, above = (
@@ -377,7 +377,9 @@ class _Tilts:
 
     def __init__(self, outcomes: Outcomes, columns: Columns, request: Request) -> None:
         self.outcomes, self.columns, self.request = outcomes, columns, request
-        spread = reward_spread(columns)
+        with np.errstate(over="ignore"):
+            # No beta that is tried may leave the floats.
+            spread = np.minimum(reward_spread(columns), 1e-3 * np.finfo(np.float64).max / FAR)
         self.spread = np.where(spread > 0, spread, 1.0)[:, None]
 
     def at(self, kl: Floats, reference: _Rewards) -> dict[str, npt.NDArray[Any]]:

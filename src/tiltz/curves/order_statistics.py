@@ -69,7 +69,7 @@ class Steps:
         chosen, _ = self._chosen(n)
         # Differences from the highest reward, so that a large constant costs no digits.
         highest = np.repeat(self.reward[self.start[1:] - 1], np.diff(self.start))
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             short = np.where(chosen > 0, chosen * (self.reward - highest), 0.0)
         return self.reward[self.start[1:] - 1] + self._sum(short)
 
@@ -140,12 +140,15 @@ def unbiased_best(columns: Columns, n: int) -> tuple[Floats, Floats]:
     for m in np.unique(size).tolist():
         groups = np.flatnonzero(size == m)
         rows = reward[columns.start[groups][:, None] + np.arange(m)]
-        # Differences from the highest reward, so that a large constant costs no digits.
-        below = rows - rows[:, -1:]
-        value[groups] = rows[:, -1] + below @ _share_of_subsets(m, n)
+        # Differences from the highest reward in units of the largest: a constant costs no digits, no square overflows.
+        with np.errstate(over="ignore"):
+            below = np.maximum(rows - rows[:, -1:], -np.finfo(np.float64).max)
+        unit = np.where(below[:, 0] < 0, -below[:, 0], 1.0)
+        below /= unit[:, None]
+        value[groups] = rows[:, -1] + unit * (below @ _share_of_subsets(m, n))
         if m > n:
             left_out = _each_left_out(below, _share_of_subsets(m - 1, n))
-            error[groups] = np.sqrt((m - 1) * np.var(left_out, axis=1))
+            error[groups] = unit * np.sqrt((m - 1) * np.var(left_out, axis=1))
     return value, error
 
 
