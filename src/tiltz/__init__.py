@@ -2,10 +2,13 @@
 
 from typing import TYPE_CHECKING
 
+from tiltz.claims import ZCheck, check_z
 from tiltz.curves import (
+    BestOfN,
     BetaChoice,
     SamplesNeeded,
     Sweep,
+    best_of_n,
     beta_for_kl,
     beta_for_reward,
     samples_needed,
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "BestOfN",
     "BetaChoice",
     "Estimate",
     "Known",
@@ -33,9 +37,12 @@ __all__ = [
     "SamplesNeeded",
     "Sweep",
     "Tilted",
+    "ZCheck",
+    "best_of_n",
     "beta_for_kl",
     "beta_for_reward",
     "chain",
+    "check_z",
     "estimate",
     "integrate",
     "log_partition",

@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 FORMATS = (".html", ".svg", ".png", ".json")
 
 
-def sweep_chart(curve: dict[str, list[float]]) -> altair.VConcatChart:
+def sweep_chart(
+    curve: dict[str, list[float]], best_of: dict[str, list[Any]] | None = None
+) -> altair.VConcatChart:
     """Return the soft value over beta with its interval, above mean reward against KL.
 
     Parameters
     ----------
     curve : dict of str to list of float
         Columns ``beta, soft_value, lo, hi, mean_reward, kl``. Where a limit is infinite the band is interrupted.
+    best_of : dict of str to list, optional
+        Columns ``n, kl, reward, lo, hi`` of best-of-n, drawn as points beside the curve of reward against KL.
 
     Raises
     ------
@@ -55,7 +59,25 @@ def sweep_chart(curve: dict[str, list[float]]) -> altair.VConcatChart:
         )
         .properties(width=480, height=240, title="Reward against KL")
     )
+    if best_of is not None:
+        title = "Reward against KL; points: best-of-n with its interval"
+        lower = (lower + _best_of_points(alt, best_of)).properties(width=480, height=240, title=title)
     return alt.vconcat(upper, lower)
+
+
+def _best_of_points(alt: Any, best_of: dict[str, list[Any]]) -> Any:
+    """Return a labelled point for each n, with its interval where there is one."""
+    names = ("n", "kl", "reward", "lo", "hi")
+    values = zip(*(best_of[name] for name in names), strict=True)
+    rows = [{name: x if _finite(x) else None for name, x in zip(names, row, strict=True)} for row in values]
+    for row in rows:
+        row["name"] = f"best of {row['n']}"
+    base = alt.Chart(alt.Data(values=rows)).encode(x=alt.X("kl:Q"))
+    color, tooltip = alt.value("#d62728"), [alt.Tooltip("name:N"), *(f"{name}:Q" for name in names[1:])]
+    limits = base.mark_rule().transform_filter("isValid(datum.lo) && isValid(datum.hi)")
+    points = base.mark_point(filled=True, size=60).encode(y=alt.Y("reward:Q"), color=color, tooltip=tooltip)
+    labels = base.mark_text(align="left", dx=7, dy=8).encode(y=alt.Y("reward:Q"), text="name:N", color=color)
+    return limits.encode(y=alt.Y("lo:Q"), y2="hi:Q", color=color) + points + labels
 
 
 def save_chart(chart: Any, path: str | Path) -> None:

@@ -11,7 +11,7 @@ def completed(tiltz, shell, *words):
     return tiltz(_TILTZ_COMPLETE=f"{shell}_complete", **line).out.split("\n")
 
 
-@pytest.mark.parametrize("command", ["estimate", "sweep", "sample"])
+@pytest.mark.parametrize("command", ["estimate", "sweep", "check-z", "sample"])
 @pytest.mark.parametrize(("shell", "file"), [("bash", "file,"), ("zsh", "file"), ("fish", "file,")])
 def test_files_are_completed_by_the_shell(tiltz, command, shell, file):
     assert completed(tiltz, shell, command, "rol")[0].startswith(file)

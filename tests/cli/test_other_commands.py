@@ -13,7 +13,9 @@ def test_version(tiltz):
     assert tiltz("--version").out.strip() == f"tiltz, version {library.__version__}"
 
 
-@pytest.mark.parametrize("command", ["", "rollout", "estimate", "sweep", "sample", "demo", "completion"])
+@pytest.mark.parametrize(
+    "command", ["", "rollout", "estimate", "sweep", "check-z", "sample", "demo", "completion"]
+)
 def test_help(tiltz, golden, command):
     words = [command, "--help"] if command else ["--help"]
     golden(f"help{'-' * bool(command)}{command}.txt", tiltz(*words).out)
@@ -210,3 +212,29 @@ def test_smallest_betas_in_words(tiltz, tmp_path):
     assert says() == "none for 3 prompts"
     assert says("--prompt", "a") == "none"
     assert float(says("--prompt", "a", "--reward-range", "0:1")) > 0
+
+
+def test_sweep_against_best_of_n(tiltz, rollouts, tmp_path):
+    words = [
+        "sweep",
+        rollouts,
+        "--betas",
+        "0.1:10:3",
+        "--prompt",
+        "p0",
+        "--prompt",
+        "p1",
+        "--against-best-of",
+        6,
+    ]
+    done = tiltz(*words, "--plot", "curve.json")
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert "at the mean KL of best-of-6" in done.out
+    assert "best of 6" in (tmp_path / "curve.json").read_text()
+    best = library.best_of_n(library.read(rollouts).select(["p0", "p1"]), [1, 2, 4, 6])
+    rows = tiltz(*words, "--json").json()["best_of_n"]
+    assert [row["n"] for row in rows] == [1, 2, 4, 6]
+    assert [row["reward"] for row in rows] == best.overall.reward.tolist()
+    assert "found n = 5 and 4 rows" in " ".join(
+        tiltz("sweep", rollouts, "--beta", 1, "--against-best-of", 5, code=2).err.split()
+    )

@@ -54,6 +54,20 @@ def test_axes_say_what_they_are_and_in_which_unit(curve):
     assert {"beta (reward per nat)", "reward", "KL(tilted || reference), nats"} <= titles
 
 
+def test_best_of_n_stands_beside_the_curve_of_reward_against_kl(curve, tmp_path):
+    best = {"n": [1, 4], "kl": [0.0, 0.6], "reward": [0.1, 1.0], "lo": [0.0, math.nan], "hi": [0.2, math.nan]}
+    chart = sweep_chart(curve.mean_curve(), best)
+    drawn = [node["values"] for node in nodes(spec_of(chart)) if isinstance(node.get("values"), list)]
+    assert [
+        {"n": 1, "kl": 0.0, "reward": 0.1, "lo": 0.0, "hi": 0.2, "name": "best of 1"},
+        {"n": 4, "kl": 0.6, "reward": 1.0, "lo": None, "hi": None, "name": "best of 4"},
+    ] in drawn
+    save_chart(chart, tmp_path / "curve.svg")
+    svg = (tmp_path / "curve.svg").read_text(encoding="utf-8")
+    assert all(f">best of {n}<" in svg for n in (1, 4))
+    assert svg.count('aria-roledescription="rule mark"') == 1
+
+
 @pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
 def test_what_is_not_finite_is_null_in_the_specification(curve, bad):
     columns = curve.mean_curve() | {"hi": [bad, *curve.mean_curve()["hi"][1:]]}

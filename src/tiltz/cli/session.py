@@ -95,19 +95,25 @@ def give(
     *,
     output: str | None,
     as_json: bool,
+    **more: Any,
 ) -> None:
-    """Write the rows where asked, then print the JSON object or the text."""
+    """Write the rows where asked, then print the JSON object, with what else belongs to it, or the text."""
     if output is not None:
         write_columns(columns, output)
         click.echo(f"wrote {len(columns['prompt']):,} rows to {output}", err=True)
     if as_json:
-        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        result = {"schema": SCHEMA, "rows": rows, "overall": overall, "source": outcomes.source.to_dict()}
+        result = {"schema": SCHEMA, "rows": rows_json(columns), "overall": overall, **more}
+        result["source"] = outcomes.source.to_dict()
         encoding = getattr(sys.stdout, "encoding", None) or "ascii"
         lossless = codecs.lookup(encoding).name == "utf-8"
         click.echo(json.dumps(json_ready(result), ensure_ascii=not lossless, allow_nan=False))
     else:
         click.echo(text)
+
+
+def rows_json(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    """Return one object per row of a table that is given as a list per column."""
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def about(outcomes: Outcomes, *more: str) -> str:

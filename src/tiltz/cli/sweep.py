@@ -36,6 +36,12 @@ _LEGEND = (
     "--width", default=1.0, show_default=True, help="Widest interval, in nats, that counts as reliable."
 )
 @click.option("--simultaneous", is_flag=True, help="Limits that hold for all betas of a prompt together.")
+@click.option(
+    "--against-best-of",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Compare with best-of-N, and with fewer draws, at the same KL.",
+)
 @click.option("--plot", type=NewFile(*FORMATS), help="Draw the curve to FILE: .html, .svg or .png.")
 @writing
 def sweep(
@@ -47,6 +53,7 @@ def sweep(
     reward_values: tuple[float, ...] | None,
     width: float,
     simultaneous: bool,
+    against_best_of: int | None,
     plot: str | None,
     output: str | None,
     as_json: bool,
@@ -58,6 +65,7 @@ def sweep(
     Examples:
       tiltz sweep rollouts.parquet --betas 0.01:10:25
       tiltz sweep rollouts.parquet --betas 0.01:10:50 --plot curve.svg --output curve.csv
+      tiltz sweep rollouts.parquet --betas 0.01:10:50 --against-best-of 16 --plot curve.html
     """
     if plot is not None:
         check_picture(plot)
@@ -80,11 +88,22 @@ def sweep(
             least = tiltz.smallest_beta(outcomes, interval=interval, **options)
         columns["smallest_beta"] = np.repeat(least, len(found.beta)).tolist()
         text += "\n" + _smallest(least, width)
+    best = None
+    if against_best_of is not None:
+        with session.progress("comparing with best-of-n"):
+            best = tiltz.best_of_n(outcomes, _counts(against_best_of), level=level)
+        text += "\n\n" + best.summary()
     if plot is not None:
-        save_chart(found.plot(), plot)
+        save_chart(found.plot(best), plot)
         click.echo(f"drew the curve to {plot}", err=True)
     overall = session.overall_json(found.estimate.overall, found.beta, level)
-    session.give(outcomes, columns, overall, text, output=output, as_json=as_json)
+    more = {} if best is None else {"best_of_n": session.rows_json(best.mean_curve())}
+    session.give(outcomes, columns, overall, text, output=output, as_json=as_json, **more)
+
+
+def _counts(most: int) -> list[int]:
+    """Return the powers of two below a count, and the count."""
+    return [1 << i for i in range(most.bit_length()) if 1 << i < most] + [most]
 
 
 def _smallest(least: Any, width: float) -> str:

@@ -22,9 +22,9 @@ Influence = Callable[[Floats, Floats, Floats, Floats, Floats], Floats]
 """What one sample moves, of a KL or of a mean reward over beta: from its tilted share times n, its importance weight
 over the mean one, its reward, the tilted mean reward and beta."""
 
-_REACH = 1e12  # betas are sought within this factor of the spread of the rewards
+FAR = 1e12  # betas are sought within this factor of the spread of the rewards
 _STEP = 1e-4  # of log beta, for a derivative
-_BISECTIONS = 100  # of 24 decades on the log scale: to the last digit
+_BISECTIONS = 60  # of 24 decades on the log scale: to the last digit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -191,11 +191,11 @@ def _choose(
         values = getattr(reduce_groups(columns, beta[:, None], moments=True), quantity)[:, 0]
         return np.full_like(values, np.mean(values)) if per == "mean" else values
 
-    top, bottom = value(spread / _REACH), value(spread * _REACH)
+    top, bottom = value(spread / FAR), value(spread * FAR)
     falls_short, exceeds = ~(top > target), bottom >= target
     if np.all(falls_short | exceeds):
         raise InputError(f"no beta gives {described}: {_why(outcomes, top[falls_short], bottom[exceeds])}")
-    beta = _bisect(value, spread, target)
+    beta = bisect(value, spread, target)
     below = above = np.zeros_like(beta)
     if outcomes.evidence == "sampled":
         below = above = normal_quantile(level) * _log_beta_error(columns, beta, quantity, per, influence)
@@ -238,9 +238,9 @@ def _why(outcomes: Outcomes, top: Floats, bottom: Floats) -> str:
     return f"these rows allow at most {number(float(np.nanmax(top)), 6)}. {more}"
 
 
-def _bisect(value: Callable[[Floats], Floats], spread: Floats, target: float) -> Floats:
+def bisect(value: Callable[[Floats], Floats], spread: Floats, target: Floats | float) -> Floats:
     """Return where a quantity that falls with beta crosses the target, on the log scale."""
-    below, above = np.log(spread / _REACH), np.log(spread * _REACH)
+    below, above = np.log(spread / FAR), np.log(spread * FAR)
     for _ in range(_BISECTIONS):
         middle = 0.5 * (below + above)
         too_high = value(np.exp(middle)) > target

@@ -20,6 +20,8 @@ from tiltz.text import count, number, paragraph, table
 if TYPE_CHECKING:
     import altair
 
+    from tiltz.curves.best_of import BestOfN
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -111,8 +113,18 @@ class Sweep:
             columns[name] = getattr(self, name).reshape(-1).tolist()
         return columns
 
-    def plot(self) -> altair.Chart | altair.VConcatChart | altair.LayerChart:
+    def plot(self, best_of: BestOfN | None = None) -> altair.Chart | altair.VConcatChart | altair.LayerChart:
         """Return a chart of the mean soft value with its interval, and of mean reward against KL.
+
+        Parameters
+        ----------
+        best_of : BestOfN, optional
+            Best-of-n of the same table, drawn beside the curve of reward against KL.
+
+        Returns
+        -------
+        altair chart
+            One above the other.
 
         Raises
         ------
@@ -121,7 +133,7 @@ class Sweep:
         """
         from tiltz.charts import sweep_chart
 
-        return sweep_chart(self.mean_curve())
+        return sweep_chart(self.mean_curve(), None if best_of is None else best_of.mean_curve())
 
     def mean_curve(self) -> dict[str, list[float]]:
         """Return means over prompts per beta, as a list per column.

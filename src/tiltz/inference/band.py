@@ -42,17 +42,7 @@ def values_band(
     lowest). With two values it is the Clopper-Pearson interval of the success rate. Intervals for several cells of a
     multinomial would bound each probability; those of its upper tails lose less when mapped to log Z.
     """
-    size = np.diff(columns.start)
-    n_cuts = max(len(values) - 1, 1)
-    # Between values, so that a reward that differs from one by rounding still counts as it.
-    between = 0.5 * np.asarray(values)[:-1] + 0.5 * np.asarray(values)[1:]
-    reward = np.searchsorted(between, columns.reward)
-    group = np.repeat(np.arange(len(size)), size)
-    n_cells = len(size) * len(values)
-    counts = np.bincount(group * len(values) + reward, minlength=n_cells).reshape(len(size), len(values))
-    at_least = np.cumsum(counts[:, :0:-1], axis=1)[:, ::-1].astype(np.float64)
-    tails = clopper_pearson(at_least, size[:, None].astype(np.float64), 1 - (1 - level) / n_cuts)
-    lo, hi = (_log_z_of_tails(tail, np.asarray(values), beta) for tail in tails)
+    lo, hi = (_log_z(law, beta) for law in laws_of_values(columns, level=level, values=values))
     return lo, np.maximum(lo, hi)
 
 
@@ -86,6 +76,29 @@ def range_band(
     ----------
     .. [1] P. Massart, "The tight constant in the Dvoretzky-Kiefer-Wolfowitz inequality", Ann. Probab. 18 (1990).
     """
+    lo, hi = (_log_z(law, beta) for law in laws_in_range(columns, level=level, reward_range=reward_range))
+    return lo, np.maximum(lo, hi)
+
+
+def laws_of_values(columns: Columns, *, level: float, values: tuple[float, ...]) -> tuple[Columns, Columns]:
+    """Return the lowest and the highest law of the reward in the band of :func:`values_band`, for every group."""
+    size = np.diff(columns.start)
+    n_cuts = max(len(values) - 1, 1)
+    # Between values, so that a reward that differs from one by rounding still counts as it.
+    between = 0.5 * np.asarray(values)[:-1] + 0.5 * np.asarray(values)[1:]
+    reward = np.searchsorted(between, columns.reward)
+    group = np.repeat(np.arange(len(size)), size)
+    n_cells = len(size) * len(values)
+    counts = np.bincount(group * len(values) + reward, minlength=n_cells).reshape(len(size), len(values))
+    at_least = np.cumsum(counts[:, :0:-1], axis=1)[:, ::-1].astype(np.float64)
+    low, high = clopper_pearson(at_least, size[:, None].astype(np.float64), 1 - (1 - level) / n_cuts)
+    return _law_of_tails(low, np.asarray(values)), _law_of_tails(high, np.asarray(values))
+
+
+def laws_in_range(
+    columns: Columns, *, level: float, reward_range: tuple[float, float]
+) -> tuple[Columns, Columns]:
+    """Return the lowest and the highest law of the reward in the band of :func:`range_band`, for every group."""
     size = np.diff(columns.start)
     moved = np.minimum(np.sqrt(np.log(2 / (1 - level)) / (2 * size)), 1.0)
     ascending = np.lexsort((columns.reward, np.repeat(np.arange(len(size)), size)))
@@ -96,35 +109,36 @@ def range_band(
     # Of the row with the i-th smallest reward, the part of its mass i/n .. (i+1)/n that lies beyond the cut stays.
     above = np.clip((rank + 1) / n - cut, 0.0, 1.0 / n)
     below = np.clip(1.0 - cut - rank / n, 0.0, 1.0 / n)
-    hi = _log_z_with_mass_at(high, moved, columns=columns, reward=reward, mass=above, beta=beta)
-    lo = _log_z_with_mass_at(low, moved, columns=columns, reward=reward, mass=below, beta=beta)
-    return lo, np.maximum(lo, hi)
-
-
-def _log_z_of_tails(tail: Floats, values: Floats, beta: Floats) -> Floats:
-    """Return log Z of laws given by P(reward >= value) for each value but the lowest, groups first."""
-    ones, zeros = np.ones((len(tail), 1)), np.zeros((len(tail), 1))
-    mass = np.maximum(-np.diff(np.hstack([ones, tail, zeros])), 0.0)
-    return _log_z_of_mass(
-        np.tile(values, len(tail)), mass.reshape(-1), len(values) * np.arange(len(tail) + 1), beta
+    return (
+        _law_with_mass_at(low, moved, columns=columns, reward=reward, mass=below),
+        _law_with_mass_at(high, moved, columns=columns, reward=reward, mass=above),
     )
 
 
-def _log_z_with_mass_at(
-    end: float, moved: Floats, *, columns: Columns, reward: Floats, mass: Floats, beta: Floats
-) -> Floats:
-    """Return log Z of rows with these masses and the rest of the mass at one reward more."""
+def _law_of_tails(tail: Floats, values: Floats) -> Columns:
+    """Return laws given by P(reward >= value) for each value but the lowest, groups first."""
+    ones, zeros = np.ones((len(tail), 1)), np.zeros((len(tail), 1))
+    mass = np.maximum(-np.diff(np.hstack([ones, tail, zeros])), 0.0)
+    return _law(np.tile(values, len(tail)), mass.reshape(-1), len(values) * np.arange(len(tail) + 1))
+
+
+def _law_with_mass_at(
+    end: float, moved: Floats, *, columns: Columns, reward: Floats, mass: Floats
+) -> Columns:
+    """Return laws of rows with these masses and the rest of the mass at one reward more."""
     ends = columns.start[1:]
-    return _log_z_of_mass(
+    return _law(
         np.insert(reward, ends, np.full(len(ends), end)),
         np.insert(mass, ends, moved),
         columns.start + np.arange(len(columns.start)),
-        beta,
     )
 
 
-def _log_z_of_mass(reward: Floats, mass: Floats, start: npt.NDArray[np.int64], beta: Floats) -> Floats:
+def _law(reward: Floats, mass: Floats, start: npt.NDArray[np.int64]) -> Columns:
     with np.errstate(divide="ignore"):
         log_mass = np.log(mass)
-    laws = Columns(reward=reward, log_mass=log_mass, log_count=None, start=start, normalised=True)
-    return reduce_groups(laws, beta).log_z
+    return Columns(reward=reward, log_mass=log_mass, log_count=None, start=start, normalised=True)
+
+
+def _log_z(law: Columns, beta: Floats) -> Floats:
+    return reduce_groups(law, beta).log_z

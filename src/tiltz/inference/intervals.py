@@ -105,3 +105,10 @@ def normal_quantile(level: float) -> float:
     from statistics import NormalDist  # with fractions and decimals, which importing tiltz does not need
 
     return -NormalDist().inv_cdf((1 - level) / 2)
+
+
+def t_quantile(level: float, degrees: Floats | float) -> Floats:
+    """Return the quantile of Student's t that leaves half of 1 - level above."""
+    from scipy import special
+
+    return -special.stdtrit(degrees, (1 - level) / 2)

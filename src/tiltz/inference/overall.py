@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tiltz.inference.intervals import normal_quantile
+from tiltz.inference.intervals import normal_quantile, t_quantile
 
 Floats = npt.NDArray[np.float64]
 
@@ -131,9 +131,7 @@ def over_these(
 
 
 def _t_quantile(level: float, m: int) -> float:
-    from scipy import special
-
-    return np.inf if m == 1 else -float(special.stdtrit(m - 1, (1 - level) / 2))
+    return np.inf if m == 1 else float(t_quantile(level, m - 1.0))
 
 
 def _root_mean_square(values: Floats) -> Floats:

@@ -23,9 +23,10 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _State:
-    """A cache of transformers, which of its positions hold a token, and how many each row has."""
+    """A cache of transformers, what its positions hold, which of them hold a token, and how many each row has."""
 
     cache: Any
+    tokens: Any
     seen: Any
     lengths: Any
 
@@ -56,7 +57,10 @@ class TransformersEngine:
         self.cache_name = "cache" if "cache" in known else "past_key_values"
         self.keeps_logits = "logits_to_keep" in known
         self.end_id = int(tokenizer.eos_token_id)
-        self.vocab_size = int(model.config.vocab_size)
+        config = model.config.get_text_config()
+        self.vocab_size = int(config.vocab_size)
+        self.n_positions = _learned_positions(config)
+        self.counts_places = _counts_places(config)
 
     @property
     def model(self) -> Any:
@@ -92,7 +96,8 @@ class TransformersEngine:
         import torch
 
         empty = torch.zeros((1, 0), dtype=torch.long, device=self.model.device)
-        return _State(cache=None, seen=empty, lengths=torch.zeros(1, dtype=torch.long, device=empty.device))
+        lengths = torch.zeros(1, dtype=torch.long, device=empty.device)
+        return _State(cache=None, tokens=empty, seen=empty, lengths=lengths)
 
     def extend(
         self, state: _State, rows: Ints, tokens: Ints, lengths: Ints, *, last: bool = False
@@ -101,6 +106,8 @@ class TransformersEngine:
         import torch
 
         device = self.model.device
+        if self.counts_places and self._leaves_gaps(state, rows, lengths):
+            state, rows = self._without_gaps(state, rows), np.arange(len(rows))
         if last:  # at the right of all rows, as generate() has them
             tokens = _to_the_right(tokens, lengths)
         chosen, ids, n_new = (torch.as_tensor(part, device=device) for part in (rows, tokens, lengths))
@@ -108,8 +115,10 @@ class TransformersEngine:
         place = place - (ids.shape[1] - n_new)[:, None] if last else place.expand(ids.shape)
         new = (place >= 0) & (place < n_new[:, None])
         length = state.lengths[chosen]
+        self._check_positions(length + n_new)
         if state.cache is not None and not np.array_equal(rows, np.arange(len(state.lengths))):
             state.cache.reorder_cache(chosen)
+        held = torch.cat([state.tokens[chosen], ids], dim=1)
         seen = torch.cat([state.seen[chosen], new.long()], dim=1)
         # What only fills a row up must not lie beyond the positions that a model knows.
         position = length[:, None] + torch.minimum(place.clamp(min=0), (n_new - 1).clamp(min=0)[:, None])
@@ -124,7 +133,45 @@ class TransformersEngine:
                 **only_last,
             )
         logits = out.logits[:, -1:] if last else out.logits
-        return _State(cache=out[self.cache_name], seen=seen, lengths=length + n_new), logits.float()
+        after = _State(cache=out[self.cache_name], tokens=held, seen=seen, lengths=length + n_new)
+        return after, logits.float()
+
+    def _leaves_gaps(self, state: _State, rows: Ints, lengths: Ints) -> bool:
+        """Whether a row that gets tokens ends with places that hold none."""
+        if not state.seen.shape[1]:
+            return False
+        return bool(np.any((state.seen[:, -1].cpu().numpy()[rows] == 0) & (lengths > 0)))
+
+    def _without_gaps(self, state: _State, rows: Ints) -> _State:
+        """Return the state of some rows as if their tokens had been fed at once."""
+        seen, tokens = state.seen.cpu().numpy()[rows], state.tokens.cpu().numpy()[rows]
+        lengths = seen.sum(axis=1)
+        tokens = np.take_along_axis(tokens, np.argsort(-seen, axis=1, kind="stable"), axis=1)
+        nowhere = np.zeros(len(rows), dtype=np.int64)
+        return self.extend(self.begin(), nowhere, tokens[:, : lengths.max()], lengths, last=True)[0]
+
+    def _check_positions(self, lengths: Any) -> None:
+        if self.n_positions is None:
+            return
+        longest = int(lengths.max())
+        if longest > self.n_positions:
+            raise InputError(
+                f"a prompt and what follows it must have at most {self.n_positions} tokens, the positions that this "
+                f"model has learned; found {longest}. Shorten the prompt, or draw with a smaller max_tokens."
+            )
+
+
+def _learned_positions(config: Any) -> int | None:
+    """Return how many positions a model has, None where they are computed for any number."""
+    if any(getattr(config, name, None) for name in ("rope_parameters", "rope_theta", "rope_scaling")):
+        return None
+    return getattr(config, "max_position_embeddings", None)
+
+
+def _counts_places(config: Any) -> bool:
+    """Whether places of the cache that hold no token count, as in windows and in states that go on."""
+    kinds = set(getattr(config, "layer_types", None) or ())
+    return bool(kinds - {"full_attention"} or getattr(config, "sliding_window", None))
 
 
 def _to_the_right(tokens: Ints, lengths: Ints) -> Ints:
@@ -208,10 +255,17 @@ def _loaded(
         import transformers
     except ImportError as reason:
         raise MissingExtraError(reason.name or "transformers", "hf", "a model of transformers") from reason
-    tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=revision)
-    model: Any = transformers.AutoModelForCausalLM.from_pretrained(
-        name, revision=revision, dtype=getattr(torch, dtype)
-    )
+    kind = getattr(torch, dtype, None)
+    if not (isinstance(kind, torch.dtype) and kind.is_floating_point):
+        raise InputError(f"dtype must be float32, bfloat16, float16 or float64; found {dtype!r:.50}.")
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=revision)
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(name, revision=revision, dtype=kind)
+    except (OSError, ValueError) as reason:
+        raise InputError(
+            "hf: must be followed by a folder that holds a causal model and its tokenizer, or by their identifier of "
+            f"the hub; {name!r:.200} could not be loaded: {' '.join(str(reason).split()):.300}"
+        ) from reason
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     ref_id = {
         "model": name,

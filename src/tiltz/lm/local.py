@@ -12,7 +12,7 @@ from tiltz.errors import InputError
 from tiltz.lm.following import Following
 from tiltz.lm.protocol import Completion, Prompt, Streams
 from tiltz.lm.spec import SamplingSpec
-from tiltz.lm.whole import end_of, outcome_of
+from tiltz.lm.whole import end_of, has_stopped, outcome_of
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -182,7 +182,8 @@ class LocalModel:
         Raises
         ------
         InputError
-            If ids neither end with the end token nor have ``max_tokens`` tokens: they are no whole outcome.
+            If ids neither end with the end token or a stop string nor have ``max_tokens`` tokens: they are no whole
+            outcome.
         """
         if len(prompts) != len(completions):
             raise InputError(
@@ -256,13 +257,17 @@ class LocalModel:
             done = np.flatnonzero(go_on & (size > 0) & (first + size == n_fed))
             ends.append(Following.of(logits[done, size[done] - 1], self.spec))
             ended.append(done)
-        # What comes after an end, or beyond the longest, is never drawn.
+        # What comes after an end or a stop string, or beyond the longest, is never drawn.
         total[self._impossible(tokens, lengths)] = -np.inf
         return (state, rows), total, Following.joined(ends)[np.argsort(np.concatenate(ended))]
 
     def _impossible(self, tokens: Ints, lengths: Ints) -> npt.NDArray[np.bool_]:
         inner = np.arange(tokens.shape[1]) < lengths[:, None] - 1
-        return np.any((tokens == self.end_id) & inner, axis=1) | (lengths > self.spec.max_tokens)
+        ended = np.any((tokens == self.end_id) & inner, axis=1) | (lengths > self.spec.max_tokens)
+        if self.spec.stop:
+            before = [row[: max(size - 1, 0)] for row, size in zip(tokens, lengths, strict=True)]
+            ended |= np.array([has_stopped(ids, self) for ids in before], dtype=bool)
+        return ended
 
     def _complete(
         self, prompts: Sequence[Prompt], prefixes: Sequence[Sequence[Sequence[int]]], uniform: Floats

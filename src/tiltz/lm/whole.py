@@ -41,9 +41,17 @@ def end_of(ids: Sequence[int], model: Tokens) -> Literal["end", "stop", "length"
     """Return how a sequence ends, or None where it goes on."""
     if ids and ids[-1] == model.end_id:
         return "end"
-    if model.spec.stop and any(text in model.decode(ids) for text in model.spec.stop):
+    if has_stopped(ids, model):
         return "stop"
     return "length" if len(ids) >= model.spec.max_tokens else None
+
+
+def has_stopped(ids: Sequence[int], model: Tokens) -> bool:
+    """Return whether the text of tokens contains a stop string."""
+    if not model.spec.stop:
+        return False
+    said = model.decode(ids)
+    return any(text in said for text in model.spec.stop)
 
 
 def outcome_of(completion: Any, model: Tokens) -> tuple[int, ...]:
