@@ -58,7 +58,7 @@ __all__ = [
 ]
 
 
-_ROOMS = ("known", "laws", "lm", "rewards", "testbeds")
+_ROOMS = ("known", "laws", "lm", "rewards", "sampling", "testbeds")
 _FROM = {
     "Known": "tiltz.known",
     "chain": "tiltz.known",

@@ -63,7 +63,15 @@ def sections() -> Iterator[str]:
             yield f"Attributes: {', '.join(f'`{attribute}`' for attribute in attributes)}.\n"
         if listed := list(members(cls)):
             yield "\n".join(listed) + "\n"
-    for module in (tiltz.laws, tiltz.known, tiltz.lm, tiltz.rewards, tiltz.testbeds, tiltz.errors):
+    for module in (
+        tiltz.laws,
+        tiltz.known,
+        tiltz.lm,
+        tiltz.rewards,
+        tiltz.sampling,
+        tiltz.testbeds,
+        tiltz.errors,
+    ):
         yield f"## `{module.__name__}`\n\n{first_line(module)}\n"
         names = getattr(module, "__all__", [name for name in vars(module) if name.endswith("Error")])
         things = [(name, getattr(module, name)) for name in sorted(names)]
