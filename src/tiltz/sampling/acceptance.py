@@ -117,10 +117,9 @@ def expected_acceptance(
       0: rate 0.568 [0.568, 0.568], total variation 0.44, at most 0.44
     """
     check_table(outcomes)
-    betas = checked_betas(beta)
+    beta = one_beta(beta)
+    betas = np.array([beta])
     checked_level(level)
-    if len(betas) != 1:
-        raise InputError(f"one beta at a time is needed here; found {len(betas)}.")
     if outcomes.evidence == "partial":
         raise InputError("a rate of acceptance needs draws or the whole domain; this table is partial.")
     low, high = possible_rewards(outcomes, reward_range)
@@ -129,7 +128,7 @@ def expected_acceptance(
     gain = replace(columns, reward=columns.reward - top)  # so that the rate is a Z of its own
     clipped = replace(columns, reward=np.minimum(gain.reward, 0.0))
     log_z, log_rate = (reduce_groups(one, betas[None, :]).log_z[:, 0] for one in (gain, clipped))
-    tv = _distance(gain, clipped, betas[0], log_z, log_rate)
+    tv = _distance(gain, clipped, beta, log_z, log_rate)
     if outcomes.evidence == "complete":
         lo = hi = np.exp(log_rate)
         tv_hi = tv
@@ -142,8 +141,16 @@ def expected_acceptance(
         tv_hi = np.maximum(tv, _distance_limit(gain, betas, (low - top, high - top), half))
     return Acceptance(
         rate=np.exp(log_rate), lo=lo, hi=hi, tv=tv, tv_hi=tv_hi,
-        ceiling=top, beta=float(betas[0]), level=level, prompt=outcomes.prompt,
+        ceiling=top, beta=beta, level=level, prompt=outcomes.prompt,
     )  # fmt: skip
+
+
+def one_beta(beta: float) -> float:
+    """Return a beta as a float; refuse several, and one that is not positive and finite."""
+    betas = checked_betas(beta)
+    if len(betas) != 1:
+        raise InputError(f"a sampler needs one beta at a time; found {len(betas)}.")
+    return float(betas[0])
 
 
 def possible_rewards(outcomes: Outcomes, reward_range: Range | None = None) -> Range:

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tiltz.errors import InputError
-from tiltz.inference.request import check_table, checked_betas
+from tiltz.inference.request import check_table
 from tiltz.outcomes import Outcomes
-from tiltz.sampling.acceptance import possible_rewards
+from tiltz.sampling.acceptance import one_beta, possible_rewards
 from tiltz.text import number, paragraph, table
 
 Floats = npt.NDArray[np.float64]
@@ -117,13 +117,13 @@ def cost_curve(
     >>> table = tiltz.Outcomes.complete(np.log([0.5, 0.4, 0.1]), [0.0, 1.0, 2.0])
     >>> curve = tiltz.sampling.cost_curve(table, 0.5)
     >>> [(str(curve.method[i]), round(float(curve.cost[i]), 1)) for i in map(curve.cheapest, (0.3, 0.01))]
-    [('resampling', 4.0), ('rejection', 6.1)]
+    [('best-of-n', 4.0), ('rejection', 6.1)]
     """
     check_table(outcomes)
-    betas = checked_betas(beta)
-    if len(outcomes.prompt) != 1 or len(betas) != 1:
+    beta = one_beta(beta)
+    if len(outcomes.prompt) != 1:
         raise InputError(
-            "a cost curve is that of one prompt at one beta; choose the prompt with Outcomes.select."
+            f"a cost curve is that of one prompt; found {len(outcomes.prompt)}. Choose one with Outcomes.select."
         )
     if outcomes.evidence == "partial" or outcomes.weighted:
         raise InputError("a cost curve needs the whole domain, or draws from the reference.")
@@ -135,13 +135,12 @@ def cost_curve(
     if np.isneginf(reward[-1]):
         raise InputError("a tilted policy needs an outcome of positive weight; every reward is -inf.")
     highest = possible_rewards(outcomes, reward_range)[1]
-    kappa = float(betas[0])
-    log_weight = (reward - reward[-1]) / kappa
+    log_weight = (reward - reward[-1]) / beta
     target = mass * np.exp(log_weight)
     target /= target.sum()
     ceilings = _ceilings(reward, target, highest if np.isfinite(highest) else float(reward[-1]), n_points)
     sizes = np.exp2(np.arange(n_points, dtype=np.float64))
-    points = [("rejection", c, *_rejection(reward, mass, c, kappa)) for c in ceilings]
+    points = [("rejection", c, *_rejection(reward, mass, c, beta)) for c in ceilings]
     points += [
         ("resampling", m, m, law) for m, law in zip(sizes, _resampled(mass, log_weight, sizes), strict=True)
     ]
@@ -151,7 +150,7 @@ def cost_curve(
         parameter=np.array([parameter for _, parameter, *_ in points]),
         cost=np.array([cost for _, _, cost, _ in points]),
         tv=np.array([0.5 * np.abs(law - target).sum() for *_, law in points]),
-        beta=kappa,
+        beta=beta,
         n=len(outcomes),
     )
 

@@ -10,7 +10,7 @@ FLAGS = {
     "nothing": "no draw was accepted: the reward is too rare at this beta for so few draws",
     "budget": "fewer were accepted than asked for before the draws ran out",
     "no_limit": "no highest reward is declared, so that nothing limits how far the law is from the tilted one",
-    "few_effective": "fewer than 10 effective draws: the same few stand for the whole tilted distribution",
+    "few_effective": "fewer than 10 effective draws: too few to stand for the whole tilted distribution",
     "stuck": "moves are hardly ever accepted: the chain stays where it is",
     "wide_rung": "the weights of one step of the ladder have fewer effective draws than a tenth: add steps or draws",
     "single_run": "one run alone does not know its error: ask for replicates",

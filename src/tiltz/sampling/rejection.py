@@ -10,12 +10,11 @@ import numpy as np
 
 from tiltz.checks import checked_range
 from tiltz.errors import InputError
-from tiltz.inference.request import checked_betas
 from tiltz.lm import Completion, LanguageModel
 from tiltz.lm.protocol import Prompt
 from tiltz.outcomes import Outcomes
 from tiltz.rewards import Reward, range_of
-from tiltz.sampling.acceptance import Acceptance, Range, checked_ceiling, expected_acceptance
+from tiltz.sampling.acceptance import Acceptance, Range, checked_ceiling, expected_acceptance, one_beta
 from tiltz.sampling.choices import Choices, Floats, log_mean_exp
 from tiltz.sampling.flags import flag_lines
 from tiltz.sampling.scoring import Scorer
@@ -168,40 +167,40 @@ def reject(
     choices, score = Choices.of(rng), Scorer(reward, prompt, columns)
     if not all(int(size) == size >= 1 for size in (n, max_draws, batch_size, pilot)):
         raise InputError("n, max_draws, batch_size and pilot must be whole numbers of draws, at least 1.")
-    kappa = float(checked_betas(beta)[0])
+    beta = one_beta(beta)
     possible = range_of(reward) if reward_range is None else checked_range(reward_range)
     top = checked_ceiling(ceiling, np.inf if possible is None else possible[1])
 
     def known(rewards: Floats) -> Acceptance:
         drawn = Outcomes.sampled(rewards, reward_range=possible, stopping="adaptive")
-        return expected_acceptance(drawn, kappa, ceiling=ceiling, level=level)
+        return expected_acceptance(drawn, beta, ceiling=ceiling, level=level)
+
+    def draw(size: int) -> tuple[list[Completion], Floats]:
+        drawn = choices.draw(model, prompt, size)
+        return drawn, _within(score(drawn), drawn, possible)
 
     n_pilot = 0
     if expected is None:
-        expected = known(score(choices.draw(model, prompt, pilot)))
-        n_pilot = pilot
-    _check_expected(expected, n, max_draws, wanted=(kappa, top))
+        expected, n_pilot = known(draw(pilot)[1]), pilot
+    _check_expected(expected, n, max_draws, wanted=(beta, top))
     if before is not None:
         before(expected)
+    most = min(batch_size, int(_SPARE * n / max(float(expected.rate[0]), 1 / batch_size)) + 1)
     accepted: list[Completion] = []
     rewards = np.empty(0)
-    stop = 0  # draws up to the last one that counts
+    n_before = 0  # draws before the last accepted one, if that is the last wanted
     while len(accepted) < n and len(rewards) < max_draws:
-        rate = max(float(expected.rate[0]), 1 / batch_size)
-        size = min(batch_size, max_draws - len(rewards), int(_SPARE * (n - len(accepted)) / rate) + 1)
-        drawn = choices.draw(model, prompt, size)
-        reward_of = _within(score(drawn), drawn, possible)
-        passed = np.flatnonzero(choices.accept(np.minimum(reward_of - top, 0.0) / kappa))[: n - len(accepted)]
+        drawn, new = draw(min(most, max_draws - len(rewards)))
+        passed = np.flatnonzero(choices.accept(np.minimum(new - top, 0.0) / beta))[: n - len(accepted)]
         accepted += [drawn[i] for i in passed]
-        stop = len(rewards) + (int(passed[-1]) + 1 if len(accepted) == n else size)
-        rewards = np.concatenate([rewards, reward_of])
-    counted = rewards[: max(stop - 1, 1)] if len(accepted) == n else rewards
+        n_before = len(rewards) + (int(passed[-1]) if len(accepted) == n else len(new))
+        rewards = np.concatenate([rewards, new])
     return RejectionSample(
         completions=tuple(accepted),
         reward=score(accepted),
         expected=expected,
         found=known(rewards),
-        log_z=log_mean_exp(counted / kappa),
+        log_z=log_mean_exp(rewards[: max(n_before, 1)] / beta),
         n_draws=len(rewards) + n_pilot,
         n_rewards=score.n_rewards,
         flags=_flags(len(accepted), n, possible),

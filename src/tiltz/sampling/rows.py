@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from tiltz.errors import InputError
 from tiltz.kernels import reduce_groups
 from tiltz.outcomes import Outcomes
-from tiltz.sampling.acceptance import Range, expected_acceptance, possible_rewards
+from tiltz.sampling.acceptance import Range, expected_acceptance, one_beta, possible_rewards
 from tiltz.sampling.choices import Choices, Floats, Ints
 from tiltz.sampling.flags import flag_lines
 from tiltz.text import count, number, one_line, table
@@ -199,8 +200,7 @@ def resample_rows(
     choices = Choices.of(rng)
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise InputError(f"the number of draws must be a positive integer; found {n!r}.")
-    tilted = tilt(outcomes, beta)
-    _one_beta(tilted.beta)
+    tilted = tilt(outcomes, one_beta(beta))
     groups, shape = outcomes.groups, tilted.prompt.shape
     log_prob, index = groups.gather(tilted.log_prob.reshape(-1)), groups.gather(np.arange(len(outcomes)))
     rows = [
@@ -250,10 +250,10 @@ def metropolis_rows(
 
     Notes
     -----
-    The weights of draws from the reference are at most exp(r_max / beta), so after t proposals the law of the state is
-    within (1 - a)^t of the tilted one, a = Z exp(-r_max / beta) being the acceptance rate of exact rejection [1]_.
-    ``tv`` puts in the estimated a at ``t = burn_in``, ``tv_hi`` its lower limit. Nothing limits them for draws from a
-    proposal, or where no highest reward is declared.
+    The weights of draws from the reference are at most exp(r_max / beta), so the law of the state after t proposals
+    is within (1 - a)^(t + 1) of the tilted one, the first row being a proposal of its own and a = Z exp(-r_max / beta)
+    the acceptance rate of exact rejection [1]_. ``tv`` puts in the estimated a at ``t = burn_in``, ``tv_hi`` its lower
+    limit. Nothing limits them for draws from a proposal, or where no highest reward is declared.
 
     References
     ----------
@@ -270,10 +270,10 @@ def metropolis_rows(
     choices = Choices.of(rng)
     if outcomes.evidence != "sampled":
         raise InputError(f"a chain proposes draws; this table is {outcomes.evidence}. Use resample_rows.")
-    groups, low_n = outcomes.groups, int(np.min(outcomes.n))
-    if isinstance(burn_in, bool) or burn_in != int(burn_in) or not 0 <= burn_in < low_n:
+    fewest = int(np.min(outcomes.n))
+    if isinstance(burn_in, bool) or burn_in != int(burn_in) or not 0 <= burn_in < fewest:
         raise InputError(
-            f"burn_in must be a number of rows from 0 to below the fewest of a prompt, {low_n}; found {burn_in!r}."
+            f"burn_in must be a number of rows from 0 to below the fewest of a prompt, {fewest}; found {burn_in!r}."
         )
     high = possible_rewards(outcomes, reward_range)[1]
     limited = bool(np.isfinite(high)) and not outcomes.weighted
@@ -281,25 +281,43 @@ def metropolis_rows(
     if np.isneginf(top):
         raise InputError("a chain needs a row of positive weight; every reward is -inf.")
     rate = expected_acceptance(outcomes, beta, ceiling=top, reward_range=reward_range, level=level)
-    log_weight = groups.gather(outcomes.log_weight + outcomes.reward / rate.beta)
-    index, reward = groups.gather(np.arange(len(outcomes))), groups.gather(outcomes.reward)
-    rows, acceptance, ess, flags = [], [], [], []
-    for first, last in zip(groups.start[:-1], groups.start[1:], strict=True):
-        states = first + _chain(log_weight[first:last], choices)
-        acceptance.append(np.mean(states[1:] != states[:-1]) if len(states) > 1 else 1.0)
-        kept = states[burn_in:]
-        kept = kept[log_weight[kept] > -np.inf]
-        longest = np.bincount(kept - first).max() if len(kept) else 0
-        flags.append(("stuck",) if longest > max(_STUCK * len(kept), _FEW) else ())
-        ess.append(_chain_ess(reward[kept]))
-        rows.append(index[kept])
-    tv = np.clip(1 - rate.rate, 0.0, 1.0) ** burn_in
+    chains = list(_chains(outcomes, rate.beta, burn_in, choices))
+    rows = [chain.rows for chain in chains]
+    tv = np.clip(1 - rate.rate, 0.0, 1.0) ** (burn_in + 1)
     return _result(
         outcomes, rate.beta, "independent Metropolis",
-        rows=np.concatenate(rows), n=np.array([len(kept) for kept in rows]), acceptance=np.array(acceptance),
-        ess=np.array(ess), tv=tv, tv_hi=(1 - rate.lo) ** burn_in if limited else np.ones_like(tv), limited=limited,
-        flags=flags,
+        rows=np.concatenate(rows), n=np.array([len(kept) for kept in rows]), tv=tv,
+        acceptance=np.array([chain.acceptance for chain in chains]), ess=np.array([chain.ess for chain in chains]),
+         tv_hi=(1 - rate.lo) ** (burn_in + 1) if limited else np.ones_like(tv),
+        limited=limited, flags=[("stuck",) if chain.stuck else () for chain in chains],
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chain:
+    rows: Ints
+    acceptance: float
+    ess: float
+    stuck: bool
+
+
+def _chains(outcomes: Outcomes, beta: float, burn_in: int, choices: Choices) -> Iterator[_Chain]:
+    """Yield the chain of each prompt, without its beginning and without states of weight zero."""
+    groups = outcomes.groups
+    log_weight = groups.gather(outcomes.log_weight + outcomes.reward / beta)
+    index, reward = groups.gather(np.arange(len(outcomes))), groups.gather(outcomes.reward)
+    for first, last in zip(groups.start[:-1], groups.start[1:], strict=True):
+        states = first + _chain(log_weight[first:last], choices)
+        moves = float(np.mean(states[1:] != states[:-1])) if len(states) > 1 else 1.0
+        kept = states[burn_in:]
+        kept = kept[log_weight[kept] > -np.inf]
+        longest = int(np.bincount(kept - first).max()) if len(kept) else 0
+        yield _Chain(
+            rows=index[kept],
+            acceptance=moves,
+            ess=_chain_ess(reward[kept]),
+            stuck=longest > max(_STUCK * len(kept), _FEW),
+        )
 
 
 def _chain(log_weight: Floats, choices: Choices) -> Ints:
@@ -333,11 +351,6 @@ def _need_draws(outcomes: Outcomes, method: str) -> None:
             f"{method} needs draws from the reference; found {found}"
             f"{' from a proposal' if getattr(outcomes, 'weighted', False) else ''}. Use resample_rows."
         )
-
-
-def _one_beta(beta: Floats) -> None:
-    if len(beta) != 1:
-        raise InputError(f"one beta at a time is needed here; found {len(beta)}.")
 
 
 def _result(

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 
 from tiltz.errors import InputError
-from tiltz.inference.request import checked_betas
 from tiltz.lm import Completion, LanguageModel, TokenModel
 from tiltz.lm.protocol import Prompt
 from tiltz.rewards import Reward
+from tiltz.sampling.acceptance import one_beta
 from tiltz.sampling.choices import Choices, Floats, kish, log_mean_exp
 from tiltz.sampling.flags import flag_lines
 from tiltz.sampling.ladder import NextLambda, adaptive, fixed
@@ -176,18 +176,18 @@ def smc(
         raise InputError(
             "moves need a model that completes prefixes (tiltz.lm.TokenModel); this one does not. Pass n_moves=0."
         )
-    kappa = float(checked_betas(beta)[0])
+    beta = one_beta(beta)
     if isinstance(ladder, str) and ladder not in ("pilot", "adaptive"):
         raise InputError(f"ladder must be a sequence of betas, 'pilot' or 'adaptive'; found {ladder!r}.")
-    steps = adaptive(kappa, share) if isinstance(ladder, str) else fixed(ladder, kappa)
+    steps = adaptive(beta, share) if isinstance(ladder, str) else fixed(ladder, beta)
     sampler = _Sampler(
         model=model, prompt=prompt, score=Scorer(reward, prompt, columns), choices=Choices.of(rng),
-        n=n, n_moves=n_moves, last=1 / kappa,
+        n=n, n_moves=n_moves, last=1 / beta,
     )  # fmt: skip
     if ladder == "pilot":
-        steps = fixed(sampler.run(steps).ladder(kappa), kappa)
+        steps = fixed(sampler.run(steps).ladder(beta), beta)
     runs = [sampler.run(steps) for _ in range(replicates)]
-    return _gathered(runs, sampler, kappa, unbiased=ladder != "adaptive")
+    return _gathered(runs, sampler, beta, unbiased=ladder != "adaptive")
 
 
 @dataclass(slots=True, kw_only=True)

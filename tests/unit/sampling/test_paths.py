@@ -149,7 +149,7 @@ def test_the_law_of_a_resampled_row_is_within_its_bound():
     assert 0 < 0.5 * np.abs(law - TILTED).sum() <= 6 / ess
 
 
-@pytest.mark.parametrize("burn_in", [1, 2])
+@pytest.mark.parametrize("burn_in", [0, 1, 2])
 def test_the_chain_follows_its_kernel_and_its_bound(burn_in):
     n = burn_in + 1
 
@@ -162,7 +162,7 @@ def test_the_chain_follows_its_kernel_and_its_bound(burn_in):
     kernel += np.diag(1 - kernel.sum(axis=1))
     assert exactly(TILTED @ kernel, TILTED)
     assert exactly(law, PROB @ np.linalg.matrix_power(kernel, burn_in))
-    bound = (1 - Z * np.exp(-1.6 / BETA)) ** burn_in
+    bound = (1 - Z * np.exp(-1.6 / BETA)) ** (burn_in + 1)
     assert 0.5 * np.abs(law - TILTED).sum() <= bound
     table = tiltz.Outcomes.sampled(REWARDS[np.arange(n) % 3], reward_range=(0, 1.6))
     sample = metropolis_rows(table, BETA, rng=np.random.default_rng(0), burn_in=burn_in)

@@ -338,7 +338,9 @@ def none_of_one(completions, **columns):
         (lambda rng: resample_rows(drawn(5), 1.0, 0, rng=rng), "positive integer"),
         (lambda rng: expected_acceptance(drawn(5), 1.0, ceiling=np.inf), "finite reward"),
         (lambda rng: expected_acceptance(drawn(5), [1.0, 2.0], ceiling=1.0), "one beta"),
-        (lambda rng: cost_curve(drawn(5), [1.0, 2.0]), "one prompt at one beta"),
+        (lambda rng: cost_curve(tiltz.Outcomes.sampled([[0, 1], [1, 0]]), 1.0), "that of one prompt"),
+        (lambda rng: smc(model_of("nested"), reward, "nested", beta=[1.0, 2.0], rng=rng), "one beta"),
+        (lambda rng: cost_curve(drawn(5), [1.0, 2.0]), "one beta at a time"),
         (lambda rng: cost_curve(COMPLETE, 0.1, n_points=1).cheapest(-1), "no point is within"),
     ],
 )  # fmt: skip
