@@ -14,6 +14,7 @@ FLAGS = {
     "stuck": "moves are hardly ever accepted: the chain stays where it is",
     "wide_rung": "the weights of one step of the ladder have fewer effective draws than a tenth: add steps or draws",
     "single_run": "one run alone does not know its error: ask for replicates",
+    "one_run": "one run holds more than half of the total Z, so that the spread of the runs is too small: add runs",
     "adaptive": "the ladder was chosen by the run itself: log Z is consistent, not unbiased",
     "extinct": "in some run every draw had reward -inf; it counts as Z = 0",
 }

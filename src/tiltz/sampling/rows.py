@@ -127,8 +127,8 @@ def reject_rows(
     Notes
     -----
     With the highest possible reward as ceiling the accepted rows are independent draws from the tilted distribution,
-    exactly. With a lower one they are independent draws from a law at the total-variation distance ``tv``
-    (quasi-rejection [1]_).
+    exactly, if the number of rows did not depend on their rewards. With a lower one they are independent draws from a
+    law at the total-variation distance ``tv`` (quasi-rejection [1]_).
 
     References
     ----------

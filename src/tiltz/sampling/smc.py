@@ -251,6 +251,7 @@ def _gathered(runs: list[_Run], sampler: _Sampler, beta: float, *, unbiased: boo
     ess = min(run.ess for run in runs)
     flags = {
         "single_run": len(runs) == 1,
+        "one_run": len(runs) > 2 and share.max() > 0.5 * len(runs),
         "adaptive": not unbiased,
         "extinct": bool(np.any(np.isneginf(log_z_runs))),
         "stuck": acceptance < _STUCK,

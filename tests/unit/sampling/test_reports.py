@@ -269,6 +269,46 @@ def test_moves_on_the_embedded_model_keep_their_log_probabilities():
     assert sample.n_rewards <= sample.n_draws
 
 
+@pytest.mark.slow
+def test_tempered_runs_on_the_embedded_model_find_the_exact_z():
+    """Against all its completions of two tokens."""
+    model = lm.load("tiny", spec=lm.SamplingSpec(max_tokens=2, temperature=1.3))
+    prompt = "review the old hotel : ->"
+
+    def vowels(completions, **columns):
+        return [text.count("e") - 0.1 * len(text) for text in completions]
+
+    found = lm.Search(model=model, prompt=prompt, batch_size=512).run()
+    truth = tiltz.tilt(found.outcomes(vowels, reward_range=(-20, 20)), 0.8)
+    log_z = float(tiltz.estimate(truth.outcomes, 0.8))
+    sample = smc(
+        model,
+        vowels,
+        prompt,
+        beta=0.8,
+        ladder=(2.0, 1.0, 0.8),
+        n=64,
+        replicates=30,
+        rng=np.random.default_rng(4),
+    )
+    assert abs(sample.log_z - log_z) < 4.89 * sample.standard_error < 0.15
+    assert sample.weight @ sample.reward == pytest.approx(truth.mean_reward[0, 0], abs=0.2)
+    assert abs(float(tiltz.estimate(truth.outcomes, 0.72)) - log_z) > 0.1
+
+
+def test_one_run_that_holds_most_of_z_is_named():
+    def jackpot(completions, **columns):
+        return [9.0 if text == "lost it" else 0.0 for text in completions]
+
+    sample = smc(
+        model_of("apart"), jackpot, "apart", beta=1.0, n=1, replicates=8, n_moves=0, ladder=(1.0,),
+        rng=np.random.default_rng(3),
+    )  # fmt: skip
+    n_lucky = sum(c.text == "lost it" for c in sample.completions)
+    assert ("one_run" in sample.flags) == (n_lucky == 1)
+    assert n_lucky == 1
+
+
 def test_runs_that_die_out_count_as_nothing():
     def only_three(completions, **columns):
         return [0.0 if text == "one two three" else -np.inf for text in completions]
