@@ -185,12 +185,13 @@ def reject(
     _check_expected(expected, n, max_draws, wanted=(beta, top))
     if before is not None:
         before(expected)
-    most = min(batch_size, int(_SPARE * n / max(float(expected.rate[0]), 1 / batch_size)) + 1)
+    rate = max(float(expected.rate[0]), 1 / batch_size)
     accepted: list[Completion] = []
     rewards = np.empty(0)
     n_before = 0  # draws before the last accepted one, if that is the last wanted
     while len(accepted) < n and len(rewards) < max_draws:
-        drawn, new = draw(min(most, max_draws - len(rewards)))
+        enough = int(_SPARE * (n - len(accepted)) / rate) + 1
+        drawn, new = draw(min(batch_size, enough, max_draws - len(rewards)))
         passed = np.flatnonzero(choices.accept(np.minimum(new - top, 0.0) / beta))[: n - len(accepted)]
         accepted += [drawn[i] for i in passed]
         n_before = len(rewards) + (int(passed[-1]) if len(accepted) == n else len(new))
