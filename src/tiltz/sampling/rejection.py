@@ -13,7 +13,7 @@ from tiltz.errors import InputError
 from tiltz.lm import Completion, LanguageModel
 from tiltz.lm.protocol import Prompt
 from tiltz.outcomes import Outcomes
-from tiltz.rewards import Reward, range_of
+from tiltz.rewards import Reward, range_of, values_of
 from tiltz.sampling.acceptance import Acceptance, Range, checked_ceiling, expected_acceptance, one_beta
 from tiltz.sampling.choices import Choices, Floats, log_mean_exp
 from tiltz.sampling.flags import flag_lines
@@ -168,7 +168,7 @@ def reject(
     if not all(int(size) == size >= 1 for size in (n, max_draws, batch_size, pilot)):
         raise InputError("n, max_draws, batch_size and pilot must be whole numbers of draws, at least 1.")
     beta = one_beta(beta)
-    possible = range_of(reward) if reward_range is None else checked_range(reward_range)
+    possible = _declared(reward) if reward_range is None else checked_range(reward_range)
     top = checked_ceiling(ceiling, np.inf if possible is None else possible[1])
 
     def known(rewards: Floats) -> Acceptance:
@@ -206,6 +206,14 @@ def reject(
         n_rewards=score.n_rewards,
         flags=_flags(len(accepted), n, possible),
     )
+
+
+def _declared(reward: Reward) -> Range | None:
+    """Return the range that a reward declares, or that of the values that it declares."""
+    values = values_of(reward)
+    if range_of(reward) is not None or values is None or np.isneginf(values[0]):
+        return range_of(reward)
+    return values[0], values[-1]
 
 
 def _within(rewards: Floats, drawn: list[Completion], possible: Range | None) -> Floats:

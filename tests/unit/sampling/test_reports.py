@@ -348,6 +348,18 @@ def test_what_is_expected_is_told_before_anything_is_drawn():
     assert "total-variation" in quasi.summary()
 
 
+def test_what_a_reward_declares_is_known():
+    def long(completions, **columns):
+        return [float(text == "one two three") for text in completions]
+
+    options = {"beta": 0.5, "n": 3, "rng": np.random.default_rng(0)}
+    with pytest.raises(InputError, match="highest possible reward"):
+        reject(model_of("nested"), long, "nested", **options)
+    for name, declared in {"reward_values": (0, 1), "reward_range": (0, 1)}.items():
+        long.__dict__ = {name: declared}
+        assert reject(model_of("nested"), long, "nested", **options).found.tv_hi == [0.0]
+
+
 # Refusals
 
 
