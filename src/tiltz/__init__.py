@@ -12,9 +12,10 @@ from tiltz.curves import (
     smallest_beta,
     sweep,
 )
-from tiltz.inference import Estimate, Monitor, Overall, estimate
+from tiltz.inference import Contributions, Estimate, Monitor, Overall, contributions, estimate
 from tiltz.logspace import log_partition, normalize, tilted_log_prob
 from tiltz.outcomes import Outcomes
+from tiltz.pooling import pool
 from tiltz.rollouts import read
 from tiltz.tilted import Tilted, tilt
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "BetaChoice",
+    "Contributions",
     "Estimate",
     "Known",
     "Monitor",
@@ -36,10 +38,12 @@ __all__ = [
     "beta_for_kl",
     "beta_for_reward",
     "chain",
+    "contributions",
     "estimate",
     "integrate",
     "log_partition",
     "normalize",
+    "pool",
     "read",
     "rollout",
     "samples_needed",
