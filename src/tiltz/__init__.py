@@ -12,7 +12,17 @@ from tiltz.curves import (
     smallest_beta,
     sweep,
 )
-from tiltz.inference import Contributions, Estimate, Monitor, Overall, contributions, estimate
+from tiltz.inference import (
+    Contributions,
+    Estimate,
+    Monitor,
+    Overall,
+    States,
+    bridge,
+    contributions,
+    estimate,
+    mbar,
+)
 from tiltz.logspace import log_partition, normalize, tilted_log_prob
 from tiltz.outcomes import Outcomes
 from tiltz.pooling import pool
@@ -33,15 +43,18 @@ __all__ = [
     "Outcomes",
     "Overall",
     "SamplesNeeded",
+    "States",
     "Sweep",
     "Tilted",
     "beta_for_kl",
     "beta_for_reward",
+    "bridge",
     "chain",
     "contributions",
     "estimate",
     "integrate",
     "log_partition",
+    "mbar",
     "normalize",
     "pool",
     "read",
