@@ -12,6 +12,7 @@ from tiltz.curves import (
     smallest_beta,
     sweep,
 )
+from tiltz.expected import Expectation, expect
 from tiltz.inference import (
     Contributions,
     Estimate,
@@ -38,6 +39,7 @@ __all__ = [
     "BetaChoice",
     "Contributions",
     "Estimate",
+    "Expectation",
     "Known",
     "Monitor",
     "Outcomes",
@@ -52,6 +54,7 @@ __all__ = [
     "chain",
     "contributions",
     "estimate",
+    "expect",
     "integrate",
     "log_partition",
     "mbar",
