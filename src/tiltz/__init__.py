@@ -15,9 +15,21 @@ from tiltz.curves import (
     smallest_beta,
     sweep,
 )
-from tiltz.inference import Estimate, Monitor, Overall, estimate
+from tiltz.expected import Expectation, expect
+from tiltz.inference import (
+    Contributions,
+    Estimate,
+    Monitor,
+    Overall,
+    States,
+    bridge,
+    contributions,
+    estimate,
+    mbar,
+)
 from tiltz.logspace import log_partition, normalize, tilted_log_prob
 from tiltz.outcomes import Outcomes
+from tiltz.pooling import pool
 from tiltz.rollouts import read
 from tiltz.tilted import Tilted, tilt
 
@@ -29,24 +41,32 @@ __version__ = "0.1.0"
 __all__ = [
     "BestOfN",
     "BetaChoice",
+    "Contributions",
     "Estimate",
+    "Expectation",
     "Known",
     "Monitor",
     "Outcomes",
     "Overall",
     "SamplesNeeded",
+    "States",
     "Sweep",
     "Tilted",
     "ZCheck",
     "best_of_n",
     "beta_for_kl",
     "beta_for_reward",
+    "bridge",
     "chain",
     "check_z",
+    "contributions",
     "estimate",
+    "expect",
     "integrate",
     "log_partition",
+    "mbar",
     "normalize",
+    "pool",
     "read",
     "rollout",
     "samples_needed",
