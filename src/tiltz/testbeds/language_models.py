@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tiltz.errors import InputError
 from tiltz.lm import Completion, LanguageModel, TokenModel
 from tiltz.lm.protocol import Prompt
+from tiltz.lm.whole import end_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -82,19 +83,23 @@ def _check_steps(model: TokenModel, prompt: Prompt, completion: Completion) -> N
 
 
 def _check_total(model: TokenModel, prompt: Prompt) -> None:
-    """Refuse a prompt for which what ends within a few tokens, and what goes on, do not sum to 1."""
-    ended, prefixes, mass = 0.0, [()], np.ones(1)
+    """Refuse a prompt for which the scores of what ends within a few tokens, and what goes on, do not sum to 1."""
+    ended: list[tuple[int, ...]] = []
+    prefixes, mass = [()], np.ones(1)
     for _ in range(model.spec.max_tokens):
         if len(prefixes) * model.vocab_size > _MOST:
             break
         prob = np.exp(model.next_log_probs(prompt, prefixes)) * mass[:, None]
-        ended += float(prob[:, model.end_id].sum())
-        prob[:, model.end_id] = 0.0
         rows, tokens = np.nonzero(prob)
-        prefixes = [(*prefixes[r], int(t)) for r, t in zip(rows, tokens, strict=True)]
-        mass = prob[rows, tokens]
-    total = ended + float(mass.sum())
-    if abs(total - 1) > _SUM:
+        longer = [(*prefixes[r], int(t)) for r, t in zip(rows, tokens, strict=True)]
+        goes_on = np.array([end_of(ids, model) is None for ids in longer])
+        ended += [ids for ids, on in zip(longer, goes_on, strict=True) if not on]
+        prefixes = [ids for ids, on in zip(longer, goes_on, strict=True) if on]
+        mass = prob[rows, tokens][goes_on]
+        if not prefixes:
+            break
+    total = float(np.exp(model.log_prob([prompt] * len(ended), ended)).sum() + mass.sum())
+    if not abs(total - 1) <= _SUM:
         _refuse("the probabilities of all completions must sum to 1", prompt, total)
 
 
