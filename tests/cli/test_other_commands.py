@@ -30,7 +30,7 @@ def test_demo_goes_from_prompts_to_where_the_policy_stands(tiltz, tmp_path):
     out = tiltz("demo", "--prompts", 10, "-n", 16, "--rows", 4, "-o", "d").out
     assert max(map(len, out.splitlines())) <= 80
     assert "... 6 more in log_z.csv" in out
-    table = open_table(str(tmp_path / "d" / "log_z.csv"))
+    table = open_table([str(tmp_path / "d" / "log_z.csv")])
     names = ("log_z", "lo", "hi", "certified_lo", "certified_hi")
     found = dict(
         zip(names, np.array(table.query(f"SELECT {', '.join(names)} FROM {table.relation}")).T, strict=True)

@@ -96,8 +96,10 @@ def demo(beta: float, n_prompts: int, rows: int, n: int, output: str) -> None:
         click.echo("\n".join(paragraph(sentence)))
     place = shlex.quote(str(folder))
     click.echo(f"\nThe rollouts and log_z.csv are in {place}. Next, on these or on your own:")
-    click.echo(f"  tiltz estimate {place}/label/reference --beta {number(beta)}")
-    click.echo(f"  tiltz sweep {place}/review/reference --betas 0.05:5:9")
+    names = [kind.name for kind in kinds]  # few prompts are of few kinds
+    one, other = ("label" if "label" in names else names[0], "review" if "review" in names else names[-1])
+    click.echo(f"  tiltz estimate {place}/{one}/reference --beta {number(beta)}")
+    click.echo(f"  tiltz sweep {place}/{other}/reference --betas 0.05:5:9")
 
 
 def _kinds(n_prompts: int) -> list[_Kind]:

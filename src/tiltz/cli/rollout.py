@@ -18,10 +18,14 @@ from tiltz.text import count, number, one_line
 if TYPE_CHECKING:
     from tiltz.rollouts.drawing import Progress, RolloutRun, WidthRun
 
+_OWN_LENGTH = ("tiny", "table", "numpy")  # quickly loaded; all others take that of a plain spec
+
 
 @click.command("rollout", short_help="Draw completions from a reference, reward them, and write them.")
 @click.argument("prompts", type=click.Path(dir_okay=False))
-@click.option("--model", "-m", default="tiny", show_default=True, help="tiny, hf:PATH_OR_ID, openai:URL#MODEL, ...")
+@click.option(
+    "--model", "-m", default="tiny", show_default=True, help="tiny, hf:PATH_OR_ID, openai:URL#MODEL, ..."
+)
 @click.option("--policy", help="Draw from this model instead; the reference scores what it draws.")
 @click.option(
     "--reward", "reward_names", multiple=True, required=True,
@@ -96,7 +100,11 @@ def rollout_command(
     functions = _named([(name, rewards.load(name)) for name in reward_names])
     drawn_as = {name: options.pop(name) for name in ("temperature", "top_k", "top_p", "min_p", "max_tokens")}
     reference = _model(model, drawn_as)
-    drawer = None if policy is None else _model(policy, drawn_as)
+    drawer = None
+    if policy is not None:
+        # Of all tokens, whatever the reference leaves out: its draws must cover those of the reference.
+        spec = {"temperature": drawn_as["temperature"], "max_tokens": reference.spec.max_tokens}
+        drawer = _model(policy, spec)
     begun = time.monotonic()
     with _bar(len(listed)) as told, _goes_on(output):
         run = rollout(reference, functions, listed, n, output, policy=drawer, progress=told, **options)
@@ -108,9 +116,9 @@ def rollout_command(
 
 
 def _named(loaded: list[tuple[str, Any]]) -> Any:
-    """Return one reward as it is, several by the last part of their names."""
+    """Return one reward by its whole name, which the files keep, several by the last parts, which name columns."""
     if len(loaded) == 1:
-        return loaded[0][1]
+        return dict(loaded)
     named = {name.rpartition(":")[2]: function for name, function in loaded}
     if len(named) < len(loaded):
         raise InputError(
@@ -123,8 +131,11 @@ def _model(name: str, drawn_as: dict[str, Any]) -> Any:
     """Return the model, drawn from as asked; lengths that were not given are its own."""
     from tiltz import lm
 
-    longest = drawn_as["max_tokens"] or lm.load(name).spec.max_tokens
-    return lm.load(name, spec=lm.SamplingSpec(**{**drawn_as, "max_tokens": longest}))
+    given = {key: value for key, value in drawn_as.items() if value is not None}
+    if "max_tokens" not in given and name.partition(":")[0] in _OWN_LENGTH:
+        given["max_tokens"] = lm.load(name).spec.max_tokens
+    spec = lm.SamplingSpec(**given)
+    return lm.load(name, spec=spec)
 
 
 @contextmanager

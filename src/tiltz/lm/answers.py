@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tiltz.errors import InputError
 from tiltz.lm.protocol import Prompt, TokenModel
+from tiltz.lm.whole import end_of, outcome_of
 from tiltz.outcomes import Outcomes
 
 Floats = npt.NDArray[np.float64]
@@ -107,12 +108,14 @@ def score_answers(
     Raises
     ------
     InputError
-        If an answer is listed twice, or is another one cut short by ``max_tokens``.
+        If an answer is listed twice, cannot be drawn whole (it has more than ``max_tokens`` tokens, or goes on after a
+        stop string), or a prompt has no list of answers.
 
     Notes
     -----
-    An answer is the completion that says it and ends: one that goes on is something else. The mass of anything else is
-    summed over the places where a completion leaves the tree of answers, so that it keeps its digits where it is small.
+    An answer is the completion that says it and ends, at the latest with a stop string: one that goes on is something
+    else. The mass of anything else is summed over the places where a completion leaves the tree of answers, so that it
+    keeps its digits where it is small.
 
     Examples
     --------
@@ -123,10 +126,7 @@ def score_answers(
     >>> np.exp(known.log_ref[0]).round(3), np.exp(known.log_other).round(3)
     (array([0.7, 0.2]), array([0.1]))
     """
-    found = [
-        _scored(model, prompt, tuple(answers[prompt] if isinstance(answers, Mapping) else answers))
-        for prompt in prompts
-    ]
+    found = [_scored(model, prompt, _of_prompt(prompt, answers)) for prompt in prompts]
     return Answers(
         prompts=tuple(prompts),
         texts=tuple(texts for texts, _, _ in found),
@@ -135,15 +135,29 @@ def score_answers(
     )
 
 
+def _of_prompt(prompt: Prompt, answers: Sequence[str] | Mapping[Any, Sequence[str]]) -> tuple[str, ...]:
+    if isinstance(answers, Mapping):
+        if not isinstance(prompt, str) or prompt not in answers:
+            raise InputError(
+                f"a mapping of answers must have a list for every prompt, by its text; found none for {prompt!r:.100}."
+            )
+        answers = answers[prompt]
+    if isinstance(answers, str) or not all(isinstance(text, str) for text in answers):
+        raise InputError(f"the answers of a prompt must be a list of texts; found {answers!r:.100}.")
+    return tuple(answers)
+
+
 def _scored(
     model: TokenModel, prompt: Prompt, texts: tuple[str, ...]
 ) -> tuple[tuple[str, ...], Floats, float]:
-    whole = [_whole(model, text) for text in texts]
+    whole = [outcome_of(text, model) for text in texts]
     if len(set(whole)) != len(whole) or not whole:
         raise InputError(
             f"the answers of a closed set must be different sequences of at most {model.spec.max_tokens} tokens, at "
             f"least one; found {texts!r:.100}."
         )
+    for text, ids in zip(texts, whole, strict=True):
+        _check_drawable(model, text, ids)
     inner = sorted({ids[:k] for ids in whole for k in range(len(ids))})
     after = dict(zip(inner, model.next_log_probs(prompt, inner), strict=True))
     log_prob: dict[tuple[int, ...], float] = {(): 0.0}
@@ -157,7 +171,16 @@ def _scored(
     return texts, np.array([log_prob[ids] for ids in whole]), float(np.logaddexp.reduce(leaving))
 
 
-def _whole(model: TokenModel, text: str) -> tuple[int, ...]:
-    """Return the tokens of an answer that ends, or that has as many tokens as there may be."""
-    ids = model.encode(text)[: model.spec.max_tokens]
-    return tuple(ids) if len(ids) == model.spec.max_tokens else (*ids, model.end_id)
+def _check_drawable(model: TokenModel, text: str, ids: tuple[int, ...]) -> None:
+    """Refuse an answer of which the spec draws the beginning only."""
+    cut = next((end_of(ids[:k], model) for k in range(1, len(ids)) if end_of(ids[:k], model)), None)
+    if cut is not None:
+        where = {
+            "end": f"the end token ({model.end_id})",
+            "stop": f"one of the stop strings {model.spec.stop!r:.100}",
+            "length": f"max_tokens ({model.spec.max_tokens})",
+        }[cut]
+        raise InputError(
+            f"an answer must be a completion that can be drawn whole; {text!r:.100} goes on after {where}. Change the "
+            "answer, or the spec of the model."
+        )

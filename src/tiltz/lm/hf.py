@@ -17,8 +17,19 @@ from tiltz.lm.adapters import Weights, hashed
 from tiltz.lm.local import LocalModel
 from tiltz.lm.protocol import Prompt
 from tiltz.lm.spec import SamplingSpec
+from tiltz.lm.tokenizer import TransformersTokenizer
 
 Ints = npt.NDArray[np.int64]
+
+# What besides the weights makes tokens of a text and logits of tokens.
+_SETTINGS = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer_config.json",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,15 +59,12 @@ class TransformersEngine:
         self.weights = model if isinstance(model, Weights) else Weights(model)
         self.tokenizer, self.adapter = tokenizer, adapter
         model = self.weights.model
-        if tokenizer.eos_token_id is None:
-            raise InputError(
-                "the tokenizer must have an end token (eos_token); without one no completion ends."
-            )
+        self.tokens = TransformersTokenizer(tokenizer)
         # Renamed in transformers 5.
         known = signature(model.forward).parameters
         self.cache_name = "cache" if "cache" in known else "past_key_values"
         self.keeps_logits = "logits_to_keep" in known
-        self.end_id = int(tokenizer.eos_token_id)
+        self.end_id = self.tokens.end_id
         config = model.config.get_text_config()
         self.vocab_size = int(config.vocab_size)
         self.n_positions = _learned_positions(config)
@@ -69,27 +77,15 @@ class TransformersEngine:
 
     def encode_prompt(self, prompt: Prompt) -> list[int]:
         """Return the tokens of a text as the tokenizer begins it, or of chat messages by its template."""
-        if not isinstance(prompt, str):
-            if not self.tokenizer.chat_template:
-                raise InputError("chat messages need a tokenizer with a chat template; this one has none.")
-            ids = self.tokenizer.apply_chat_template(
-                prompt, add_generation_prompt=True, tokenize=True, return_dict=False
-            )
-            return [int(i) for i in ids]
-        ids = self.tokenizer(prompt, add_special_tokens=True)["input_ids"]
-        # A tokenizer that closes a text with its end token means a whole text, and this is the beginning of one.
-        if ids and ids[-1] == self.end_id:
-            ids = ids[:-1]
-        first = self.tokenizer.bos_token_id
-        return list(ids) if ids else [self.end_id if first is None else first]
+        return self.tokens.encode_prompt(prompt)
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a completion's text, without the end token."""
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return self.tokens.encode(text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of tokens."""
-        return self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        return self.tokens.decode(ids)
 
     def begin(self) -> _State:
         """Return the state before any token."""
@@ -274,7 +270,9 @@ def _loaded(
         "chat_template": tokenizer.chat_template,
     }
     files = sorted(path for end in ("safetensors", "bin") for path in Path(name).glob(f"*.{end}"))
-    return Weights(model), tokenizer, ref_id | ({"weights": hashed(files)} if files else {})
+    settings = [path for path in (Path(name) / file for file in _SETTINGS) if path.is_file()]
+    hashes = {key: hashed(some) for key, some in (("weights", files), ("settings", settings)) if some}
+    return Weights(model), tokenizer, ref_id | hashes
 
 
 def _shared(base: LocalModel, **wanted: str | None) -> tuple[Weights, Any, dict[str, Any]]:
@@ -291,5 +289,5 @@ def _shared(base: LocalModel, **wanted: str | None) -> tuple[Weights, Any, dict[
             f"base must be the same model, so that its weights can be shared; its {other[0]} is "
             f"{found.get(other[0])!r:.100}, asked for is {wanted[other[0]]!r:.100}. Leave base out to load another one."
         )
-    kept = ("model", "revision", "dtype", "chat_template", "weights")
+    kept = ("model", "revision", "dtype", "chat_template", "weights", "settings")
     return engine.weights, engine.tokenizer, {key: found[key] for key in kept if key in found}

@@ -12,7 +12,7 @@ from tiltz.errors import InputError
 from tiltz.lm.following import Following
 from tiltz.lm.protocol import Completion, Prompt, Streams
 from tiltz.lm.spec import SamplingSpec
-from tiltz.lm.whole import end_of, has_stopped, outcome_of
+from tiltz.lm.whole import can_be_drawn, end_of, outcome_of
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -144,6 +144,7 @@ class LocalModel:
             )
         if not streams:
             return []
+        self._check_room(prompts)
         uniforms = np.concatenate([stream.random((n, self.spec.max_tokens)) for stream in streams])
         drawn: list[Completion] = []
         for first in range(0, len(uniforms), self.batch_size):
@@ -212,6 +213,25 @@ class LocalModel:
         ]
         return np.concatenate(parts) if parts else np.empty((0, self.vocab_size))
 
+    def _check_room(self, prompts: Sequence[Prompt]) -> None:
+        """Refuse a prompt after which the longest completion has no room, whatever will be drawn."""
+        room: int | None = getattr(self.engine, "n_positions", None)
+        if room is None:
+            return
+        for prompt in prompts:
+            n_tokens = len(self.engine.encode_prompt(prompt))
+            if n_tokens > room:
+                raise InputError(
+                    f"a prompt must have at most {room} tokens for this model; {prompt!r:.60} has {n_tokens}. Shorten "
+                    "it, or leave it out."
+                )
+            if n_tokens + self.spec.max_tokens - 1 > room:
+                raise InputError(
+                    f"a prompt and its longest completion must have at most {room + 1} tokens for this model; the "
+                    f"prompt {prompt!r:.60} has {n_tokens}, max_tokens is {self.spec.max_tokens}. Shorten the prompt, "
+                    f"or set max_tokens to {room + 1 - n_tokens} or less."
+                )
+
     def _begun(self, prompts: Sequence[Prompt], n_each: Sequence[int]) -> tuple[Any, Ints, Following]:
         """Return the state after every prompt, its row for each of its sequences, and what may follow there."""
         tokens, lengths = _padded([self.engine.encode_prompt(prompt) for prompt in prompts])
@@ -258,16 +278,10 @@ class LocalModel:
             ends.append(Following.of(logits[done, size[done] - 1], self.spec))
             ended.append(done)
         # What comes after an end or a stop string, or beyond the longest, is never drawn.
-        total[self._impossible(tokens, lengths)] = -np.inf
+        ids = [row[:size].tolist() for row, size in zip(tokens, lengths, strict=True)]
+        total[[not can_be_drawn(some, self) for some in ids]] = -np.inf
+        _check_numbers(total)
         return (state, rows), total, Following.joined(ends)[np.argsort(np.concatenate(ended))]
-
-    def _impossible(self, tokens: Ints, lengths: Ints) -> npt.NDArray[np.bool_]:
-        inner = np.arange(tokens.shape[1]) < lengths[:, None] - 1
-        ended = np.any((tokens == self.end_id) & inner, axis=1) | (lengths > self.spec.max_tokens)
-        if self.spec.stop:
-            before = [row[: max(size - 1, 0)] for row, size in zip(tokens, lengths, strict=True)]
-            ended |= np.array([has_stopped(ids, self) for ids in before], dtype=bool)
-        return ended
 
     def _complete(
         self, prompts: Sequence[Prompt], prefixes: Sequence[Sequence[Sequence[int]]], uniform: Floats
@@ -293,10 +307,19 @@ class LocalModel:
                     state, rows, token[:, None], np.ones(len(live), dtype=np.int64)
                 )
                 rows, after = np.arange(len(live)), Following.of(logits[:, 0], self.spec)
+        _check_numbers(total)
         return [
             Completion(ids=tuple(sequence), text=self.decode(sequence), log_prob=float(log_prob), ended=how)
             for sequence, log_prob, how in zip(ids, total, ended, strict=True)
         ]
+
+
+def _check_numbers(log_prob: Floats) -> None:
+    if np.any(np.isnan(log_prob)):
+        raise InputError(
+            "a model must give finite numbers as logits; found NaN or infinity, as half precision gives where it "
+            "overflows. Compute in another precision (dtype='float32'), or look at the weights."
+        )
 
 
 def _padded(sequences: Sequence[Sequence[int]]) -> tuple[Ints, Ints]:

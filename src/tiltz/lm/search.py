@@ -6,16 +6,19 @@ import heapq
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tiltz.errors import InputError
 from tiltz.lm.protocol import Completion, Prompt, TokenModel
+from tiltz.lm.whole import end_of
 from tiltz.outcomes import Outcomes
 
 Floats = npt.NDArray[np.float64]
+
+
+_HEAD = 512  # continuations of a prefix that are kept in order; vocabularies have a hundred thousand
 
 
 @dataclass(slots=True, kw_only=True)
@@ -23,32 +26,80 @@ class _Branch:
     """A prefix that was followed, and those of its continuations that were not.
 
     ``log_prob`` is that of the continuations, whole sequences, in descending order; ``log_left`` of each and all after.
+    Of the least probable ones, the tail, only the log-probability of all together and of the best one is kept; they are
+    all tokens but ``known``.
     """
 
     prefix: tuple[int, ...]
     token: npt.NDArray[np.int64]
     log_prob: Floats
     log_left: Floats
+    log_tail: float
+    best_of_tail: float
+    known: npt.NDArray[np.int64]
     next: int = 0
 
     @classmethod
-    def of(cls, prefix: tuple[int, ...], token: npt.NDArray[np.int64], log_prob: Floats) -> _Branch:
+    def of(
+        cls, prefix: tuple[int, ...], token: npt.NDArray[np.int64], log_prob: Floats, rest: Floats,
+        known: npt.NDArray[np.int64],
+    ) -> _Branch:  # fmt: skip
         order = np.argsort(-log_prob, kind="stable")
         log_prob = log_prob[order]
+        tail, best = float(np.logaddexp.reduce(rest, initial=-np.inf)), float(rest.max(initial=-np.inf))
+        top = max(float(log_prob.max(initial=-np.inf)), tail)
         with np.errstate(divide="ignore"):
-            left = np.cumsum(np.exp(log_prob - log_prob[0])[::-1])[::-1]
-            return cls(
-                prefix=prefix, token=token[order], log_prob=log_prob, log_left=log_prob[0] + np.log(left)
-            )
+            each = np.append(np.exp(log_prob - top), math.exp(tail - top))
+            left = top + np.log(np.cumsum(each[::-1])[::-1])
+        return cls(
+            prefix=prefix,
+            token=token[order],
+            log_prob=log_prob,
+            log_left=left,
+            log_tail=tail,
+            best_of_tail=best,
+            known=known,
+        )
 
-    def drawn(self, rng: np.random.Generator) -> tuple[int, ...]:
-        weight = np.exp(self.log_prob[self.next :] - self.log_prob[self.next])
-        token = self.token[self.next + rng.choice(len(weight), p=weight / weight.sum())]
-        return (*self.prefix, int(token))
+    @property
+    def size(self) -> int:
+        """Number of continuations that are left; the tail is one."""
+        return len(self.token) - self.next + (self.log_tail > -math.inf)
+
+    @property
+    def at_tail(self) -> bool:
+        return self.next == len(self.token)
+
+    @property
+    def best(self) -> float:
+        return self.best_of_tail if self.at_tail else float(self.log_prob[self.next])
 
     @property
     def mass(self) -> float:
-        return math.exp(self.log_left[self.next]) if self.next < len(self.token) else 0.0
+        return math.exp(self.log_left[self.next]) if self.size else 0.0
+
+    def take(self) -> int | None:
+        """Return the most probable token that is left, or None, and with it the whole tail."""
+        if self.at_tail:
+            self.log_tail = self.log_left[self.next] = -math.inf
+            return None
+        self.next += 1
+        return int(self.token[self.next - 1])
+
+    def drawn(self, rng: np.random.Generator) -> int | None:
+        """Return a token that is left with its probability; None is one of the tail."""
+        left = self.log_prob[self.next :]
+        if self.log_tail > -math.inf:
+            left = np.append(left, self.log_tail)
+        weight = np.exp(left - left.max())
+        k = self.next + int(rng.choice(len(weight), p=weight / weight.sum()))
+        return None if k == len(self.token) else int(self.token[k])
+
+    def of_tail(self, after: Floats) -> Floats:
+        """Return the log-probabilities of what is in the tail, from what may follow the prefix."""
+        within = after.copy()
+        within[self.known] = -np.inf
+        return within - np.logaddexp.reduce(within)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,7 +158,7 @@ class Search:
         """Log of the probability of all completions that were not found, in nats; ``-inf`` if there are none."""
         if not self._begun:
             return 0.0
-        left = [branch.log_left[branch.next] for branch in self._branches if branch.next < len(branch.token)]
+        left = [float(branch.log_left[branch.next]) for branch in self._branches if branch.size]
         top = max(left, default=-math.inf)
         return top if top == -math.inf else top + math.log(math.fsum(math.exp(x - top) for x in left))
 
@@ -118,15 +169,21 @@ class Search:
 
     def step(self) -> None:
         """Follow the most probable prefixes by one token."""
-        taken = [((), 0.0)] if not self._begun else [self._take() for _ in range(self._at_once())]
-        self._begun = True
+        if not self._begun:
+            self._begun = True
+            self._follow((), 0.0, self._after([()])[0])
+            return
+        taken = [self._take() for _ in range(self._at_once())]
         if not taken:
             return
-        prefixes = [prefix for prefix, _ in taken]
-        self.n_tokens += sum(len(prefix) for prefix in prefixes) + 1
-        after = self.model.next_log_probs(self.prompt, prefixes)
-        for (prefix, log_prob), log_probs in zip(taken, after, strict=True):
-            self._follow(prefix, log_prob, log_probs)
+        after = self._after(
+            [branch.prefix if token is None else (*branch.prefix, token) for branch, token, _ in taken]
+        )
+        for (branch, token, log_prob), log_probs in zip(taken, after, strict=True):
+            if token is None:
+                self._follow(branch.prefix, log_prob, branch.of_tail(log_probs), branch.known)
+            else:
+                self._follow((*branch.prefix, token), log_prob, log_probs)
 
     def run(
         self, *, missing: float = 0.0, max_tokens: int | None = None, max_steps: int | None = None
@@ -181,7 +238,7 @@ class Search:
         else:
             mass = np.array([branch.mass for branch in self._branches])
             chosen = rng.choice(len(mass), size=n, p=mass / mass.sum())
-            prefixes = [self._branches[i].drawn(rng) for i in chosen]
+            prefixes = self._drawn([self._branches[i] for i in chosen], rng)
         drawn = self.model.complete(self.prompt, prefixes, rng)
         self.n_tokens += sum(len(completion.ids) for completion in drawn)
         return drawn
@@ -222,6 +279,7 @@ class Search:
             raise InputError("no whole completion was found yet; take more steps.")
         remainder = None
         if draws:
+            self._check_still_unfound(draws)
             drawn = np.asarray(reward([completion.text for completion in draws]), dtype=np.float64)
             remainder = Outcomes.sampled(drawn, prompt=[label] * len(draws))
         return Outcomes.partial(
@@ -233,48 +291,91 @@ class Search:
             remainder=remainder,
         )
 
+    def _check_still_unfound(self, draws: Sequence[Completion]) -> None:
+        """Refuse draws from before a step, of which some would count twice."""
+        since_found = {completion.ids for completion in self.found}.intersection(c.ids for c in draws)
+        if since_found:
+            raise InputError(
+                "draws must be from what was not found, after the last step; "
+                f"{len(since_found)} of their completions have been found since. Draw again."
+            )
+
+    def _after(self, prefixes: list[tuple[int, ...]]) -> Floats:
+        """Return the log-probabilities of what may follow each prefix."""
+        self.n_tokens += sum(len(prefix) for prefix in prefixes) + 1
+        return self.model.next_log_probs(self.prompt, prefixes)
+
+    def _drawn(self, branches: list[_Branch], rng: np.random.Generator) -> list[tuple[int, ...]]:
+        """Return a continuation of each branch; those of tails are asked for again."""
+        tokens = [branch.drawn(rng) for branch in branches]
+        of_tail = [k for k, token in enumerate(tokens) if token is None]
+        for first in range(0, len(of_tail), self.batch_size):
+            some = of_tail[first : first + self.batch_size]
+            for k, after in zip(some, self._after([branches[k].prefix for k in some]), strict=True):
+                prob = np.exp(branches[k].of_tail(after))
+                tokens[k] = int(rng.choice(len(prob), p=prob / prob.sum()))
+        return [
+            (*branch.prefix, token)
+            for branch, token in zip(branches, tokens, strict=True)
+            if token is not None
+        ]
+
     def _at_once(self) -> int:
         """Return how many prefixes the next step may take: taking one does not add others."""
-        return min(
-            self.batch_size, sum(len(self._branches[i].token) - self._branches[i].next for _, i in self._best)
-        )
+        return min(self.batch_size, sum(self._branches[i].size for _, i in self._best))
 
-    def _take(self) -> tuple[tuple[int, ...], float]:
-        """Return the most probable prefix that was not followed, and its log-probability."""
+    def _take(self) -> tuple[_Branch, int | None, float]:
+        """Return the branch of the most probable prefix that was not followed, its token, and its log-probability.
+
+        Without a token it is the tail of the branch.
+        """
         cost, i = heapq.heappop(self._best)
         branch = self._branches[i]
-        prefix = (*branch.prefix, int(branch.token[branch.next]))
-        branch.next += 1
-        if branch.next < len(branch.token):
-            heapq.heappush(self._best, (-float(branch.log_prob[branch.next]), i))
-        return prefix, -cost
+        log_prob = branch.log_tail if branch.at_tail else -cost
+        token = branch.take()
+        if branch.size:
+            heapq.heappush(self._best, (-branch.best, i))
+        return branch, token, log_prob
 
-    def _follow(self, prefix: tuple[int, ...], log_prob: float, after: Floats) -> None:
-        tokens = np.flatnonzero(after > -np.inf)
+    def _follow(
+        self,
+        prefix: tuple[int, ...],
+        log_prob: float,
+        after: Floats,
+        known: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        """Find what ends after a prefix, and keep what goes on; ``after`` has no probability for known tokens."""
+        tokens, rest = self._head(after)
         goes_on = np.ones(len(tokens), dtype=bool)
         for k in self._may_end(prefix, tokens):
             ids = (*prefix, int(tokens[k]))
-            ended = self._ended(ids)
+            ended = end_of(ids, self.model)
             if ended is not None:
                 goes_on[k] = False
                 total = log_prob + float(after[tokens[k]])
                 text = self.model.decode(ids)
                 self.found.append(Completion(ids=ids, text=text, log_prob=total, ended=ended))
-        if np.any(goes_on):
-            branch = _Branch.of(prefix, tokens[goes_on], log_prob + after[tokens[goes_on]])
-            heapq.heappush(self._best, (-float(branch.log_prob[0]), len(self._branches)))
+        if np.any(goes_on) or len(rest):
+            met = tokens if known is None else np.concatenate([known, tokens])
+            branch = _Branch.of(
+                prefix, tokens[goes_on], log_prob + after[tokens[goes_on]], log_prob + after[rest], met
+            )
+            heapq.heappush(self._best, (-branch.best, len(self._branches)))
             self._branches.append(branch)
+
+    def _head(self, after: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return the most probable tokens, with the end token, and all others that are possible."""
+        tokens = np.flatnonzero(after > -np.inf)
+        if len(tokens) <= _HEAD:
+            return tokens, tokens[:0]
+        top = np.argpartition(-after[tokens], _HEAD - 1)
+        is_head = np.zeros(len(tokens), dtype=bool)
+        is_head[top[:_HEAD]] = True
+        is_head |= tokens == self.model.end_id
+        return tokens[is_head], tokens[~is_head]
 
     def _may_end(self, prefix: tuple[int, ...], tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the places of the tokens after which a completion may be whole: most often one of thousands."""
         if self.model.spec.stop or len(prefix) + 1 == self.model.spec.max_tokens:
             return np.arange(len(tokens))
         return np.flatnonzero(tokens == self.model.end_id)
-
-    def _ended(self, ids: tuple[int, ...]) -> Any:
-        if ids[-1] == self.model.end_id:
-            return "end"
-        stop = self.model.spec.stop
-        if stop and any(text in self.model.decode(ids) for text in stop):
-            return "stop"
-        return "length" if len(ids) == self.model.spec.max_tokens else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +15,15 @@ from tiltz.errors import InputError
 
 Array = Any
 Floats = npt.NDArray[np.float64]
+
+_WHOLE, _REAL = int | np.integer, int | float | np.integer | np.floating
+_WANTED: dict[str, tuple[Any, Callable[[Any], bool], str]] = {
+    "temperature": (_REAL, lambda x: 0 < x < math.inf, "above 0; for greedy decoding there is no Z"),
+    "top_k": (_WHOLE, lambda x: x >= 0, "a whole number, 0 for all tokens"),
+    "top_p": (_REAL, lambda x: 0 < x <= 1, "above 0 and at most 1"),
+    "min_p": (_REAL, lambda x: 0 <= x < 1, "from 0 to below 1"),
+    "max_tokens": (_WHOLE, lambda x: x >= 1, "a whole number, at least 1"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,17 +71,12 @@ class SamplingSpec:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        wanted = {
-            "temperature": (0 < self.temperature < math.inf, "above 0; for greedy decoding there is no Z"),
-            "top_k": (self.top_k == int(self.top_k) >= 0, "a whole number, 0 for all tokens"),
-            "top_p": (0 < self.top_p <= 1, "above 0 and at most 1"),
-            "min_p": (0 <= self.min_p < 1, "from 0 to below 1"),
-            "max_tokens": (self.max_tokens == int(self.max_tokens) >= 1, "at least 1"),
-        }
-        for name, (holds, range_) in wanted.items():
-            if not holds:
-                raise InputError(f"{name} must be {range_}; found {getattr(self, name)!r}.")
-        if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop):
+        for name, (kind, holds, range_) in _WANTED.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, kind) or not holds(value):
+                raise InputError(f"{name} must be {range_}; found {value!r}.")
+        listed = isinstance(self.stop, tuple | list)
+        if not listed or not all(isinstance(text, str) and text for text in self.stop):
             raise InputError(f"stop must be a tuple of texts, none empty; found {self.stop!r}.")
 
     @property
@@ -106,7 +111,11 @@ class SamplingSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values by name, for file metadata."""
-        return {**asdict(self), "stop": list(self.stop)}
+        plain = {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in asdict(self).items()
+        }
+        return {**plain, "stop": list(self.stop)}
 
 
 def log_softmax(scores: Array) -> Array:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -144,7 +147,9 @@ def table_model(
     array([0.4, 0.1])
     """
     engine = TableEngine(completions)
-    return LocalModel(engine, spec or SamplingSpec(max_tokens=engine.longest), ref_id={"model": name})
+    listed = json.dumps({prompt: dict(table) for prompt, table in completions.items()})
+    ref_id = {"model": name, "weights": hashlib.sha256(listed.encode()).hexdigest()[:16]}
+    return LocalModel(engine, spec or SamplingSpec(max_tokens=engine.longest), ref_id=ref_id)
 
 
 def read_table_model(path: str | Path, *, spec: SamplingSpec | None = None) -> LocalModel:
@@ -175,8 +180,23 @@ def read_table_model(path: str | Path, *, spec: SamplingSpec | None = None) -> L
         )
     rows = table.query(f"SELECT prompt, completion, {weight} FROM {table.relation} ORDER BY {POSITION}")
     completions: dict[str, dict[str, float]] = {}
-    for prompt, text, value in rows:
-        prob = math.exp(value) if weight == "log_ref" else float(value)
+    for i, (prompt, text, value) in enumerate(rows):
+        prob = _probability(value, weight)
+        if prompt is None or text is None or prob is None:
+            raise InputError(
+                f"every row of a table of completions must have a prompt, a completion and a number as its {weight}; "
+                f"row {i + 1} of {path} has {prompt!r:.40}, {text!r:.40} and {value!r:.40}."
+            )
         listed = completions.setdefault(str(prompt), {})
         listed[str(text)] = listed.get(str(text), 0.0) + prob
     return table_model(completions, spec=spec, name=str(path))
+
+
+def _probability(value: Any, weight: str) -> float | None:
+    """Return the probability that a cell says, None where it says none."""
+    try:
+        return math.exp(float(value)) if weight == "log_ref" else float(value)
+    except OverflowError:
+        return math.inf
+    except (TypeError, ValueError):
+        return None

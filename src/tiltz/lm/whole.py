@@ -54,6 +54,12 @@ def has_stopped(ids: Sequence[int], model: Tokens) -> bool:
     return any(text in said for text in model.spec.stop)
 
 
+def can_be_drawn(ids: Sequence[int], model: Tokens) -> bool:
+    """Tell whether a sequence goes on after what ends one: then it is never drawn."""
+    before = ids[:-1]
+    return len(ids) <= model.spec.max_tokens and model.end_id not in before and not has_stopped(before, model)
+
+
 def outcome_of(completion: Any, model: Tokens) -> tuple[int, ...]:
     """Return the ids of a whole outcome.
 
@@ -73,9 +79,9 @@ def outcome_of(completion: Any, model: Tokens) -> tuple[int, ...]:
         return completion.ids
     longest = model.spec.max_tokens
     if isinstance(completion, str):
-        ids = model.encode(completion)[:longest]
+        ids = model.encode(completion)
         stopped = any(text in completion for text in model.spec.stop)
-        return tuple(ids) if stopped or len(ids) == longest else (*ids, model.end_id)
+        return tuple(ids) if stopped or len(ids) >= longest else (*ids, model.end_id)
     ids = tuple(int(i) for i in completion)
     if not ids or min(ids) < 0 or max(ids) >= model.vocab_size:
         raise InputError(

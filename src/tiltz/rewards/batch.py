@@ -13,6 +13,8 @@ from typing import Any
 from tiltz.errors import InputError
 from tiltz.rewards.protocol import Reward
 
+_ENDS = (asyncio.CancelledError, SystemExit)  # of a reward, which must not end the run
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -76,8 +78,18 @@ def _called(reward: Reward, batch: Batch) -> Any:
     }  # its own lists, to change if it likes
     try:
         return reward(prompts=list(batch.prompts), completions=list(batch.completions), **columns)
-    except Exception as reason:
-        return reason
+    except (Exception, *_ENDS) as reason:
+        return _as_error(reason)
+
+
+def _as_error(reason: BaseException) -> Exception:
+    """Return an exception that a row can have; those that would end the whole run become one."""
+    if isinstance(reason, asyncio.CancelledError):
+        return RuntimeError("the reward was cancelled")
+    if isinstance(reason, SystemExit):
+        return RuntimeError(f"the reward left the program (SystemExit: {reason.code})")
+    assert isinstance(reason, Exception)
+    return reason
 
 
 def _run(work: Coroutine[Any, Any, list[Any]]) -> list[Any]:
@@ -96,7 +108,5 @@ async def _together(waiting: list[Awaitable[Any]]) -> list[Any]:
 async def _settled(awaitable: Awaitable[Any]) -> Any:
     try:
         return await awaitable
-    except asyncio.CancelledError:
-        return RuntimeError("the reward was cancelled")
-    except Exception as reason:
-        return reason
+    except (Exception, *_ENDS) as reason:
+        return _as_error(reason)

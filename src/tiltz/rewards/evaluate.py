@@ -117,4 +117,7 @@ def _row(value: Any) -> tuple[float, str | None]:
 def _text(reason: Exception) -> str:
     if isinstance(reason, InputError):
         return str(reason)
-    return f"{type(reason).__name__}: {reason}".removesuffix(": ")
+    try:
+        return f"{type(reason).__name__}: {reason}".removesuffix(": ")
+    except Exception:  # its own text may fail, too
+        return type(reason).__name__

@@ -104,7 +104,7 @@ def _check_total(model: TokenModel, prompt: Prompt) -> None:
 
 
 def _check_same(found: float, wanted: float, promise: str, prompt: Prompt) -> None:
-    if not abs(found - wanted) <= _SAME * max(1.0, abs(wanted) * 1e-2):
+    if found != wanted and not abs(found - wanted) <= _SAME * max(1.0, abs(wanted) * 1e-2):
         _refuse(promise, prompt, f"{found:.6g} and {wanted:.6g}")
 
 

@@ -1,5 +1,6 @@
 """Models of transformers: adapters over shared weights, devices and sizes, large vocabularies, retokenised text."""
 
+import shutil
 import threading
 
 import numpy as np
@@ -222,3 +223,78 @@ def test_the_chat_template_belongs_to_the_reference(toy):
     )
     with pytest.raises(InputError, match="need a tokenizer with a chat template"):
         plain.log_prob([chat], outcomes[:1])
+
+
+@pytest.fixture(scope="module")
+def windowed(toy, tmp_path_factory):
+    """A random Mistral that sees the last three tokens only, and a GPT-2 of nine positions."""
+    import torch
+    from transformers import (
+        AutoTokenizer,
+        GPT2Config,
+        GPT2LMHeadModel,
+        MistralConfig,
+        MistralForCausalLM,
+    )
+
+    torch.manual_seed(3)
+    mistral = MistralConfig(
+        vocab_size=8, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, sliding_window=3, bos_token_id=1, eos_token_id=2, initializer_range=0.5,
+    )  # fmt: skip
+    gpt2 = GPT2Config(
+        vocab_size=8, n_positions=9, n_embd=16, n_layer=1, n_head=2, bos_token_id=1, eos_token_id=2
+    )
+    folders = {}
+    for name, model in {"mistral": MistralForCausalLM(mistral), "gpt2": GPT2LMHeadModel(gpt2)}.items():
+        folders[name] = tmp_path_factory.mktemp(name)
+        model.save_pretrained(folders[name])
+        AutoTokenizer.from_pretrained(toy).save_pretrained(folders[name])
+    return folders
+
+
+def test_a_window_counts_tokens_not_places(windowed):
+    # Prefixes of different lengths are fed side by side; what fills the shorter ones up must not push tokens out.
+    model = lm.load(f"hf:{windowed['mistral']}", spec=SamplingSpec(max_tokens=12))
+    check_language_model(model, PROMPTS)
+    prefixes = [[4, 5, 6, 7, 4, 5][:k] for k in (0, 1, 3, 6)] * 4
+    drawn = model.complete("a b", prefixes, np.random.default_rng(0))
+    scores = [model.log_prob(["a b"], [c.ids])[0] for c in drawn]
+    assert [c.log_prob for c in drawn] == pytest.approx(scores, abs=1e-4)
+
+
+def test_a_prompt_must_leave_room_for_its_longest_completion(windowed):
+    name = f"hf:{windowed['gpt2']}"
+    rng = np.random.default_rng(0)
+    # <bos> and four words; the last token of a completion is not fed.
+    model = lm.load(name, spec=SamplingSpec(max_tokens=5))
+    assert len(model.sample(["a b c d"], 2, rng)[0]) == 2
+    with pytest.raises(InputError, match=r"'a b c d a' has 6.*set max_tokens to 4 or less"):
+        model.sample(["a", "a b c d a"], 2, rng)
+    with pytest.raises(InputError, match="at most 9 tokens for this model; 'd d d d d d d d d' has 10"):
+        model.sample(["d d d d d d d d d"], 2, rng)
+    with pytest.raises(InputError, match="at most 9 tokens, the positions"):
+        model.log_prob(["a b c d a a a"], [[4, 4, 4, 2]])
+
+
+def test_other_settings_are_another_reference(toy, tmp_path):
+    shutil.copytree(toy, tmp_path / "copy")
+    before = lm.load(f"hf:{tmp_path / 'copy'}").ref_id
+    path = tmp_path / "copy" / "tokenizer.json"
+    path.write_text(path.read_text().replace('"WhitespaceSplit"', '"Whitespace"'))
+    after = lm.load(f"hf:{tmp_path / 'copy'}").ref_id
+    assert before["weights"] == after["weights"]
+    assert before["settings"] != after["settings"]
+
+
+def test_what_is_no_model_is_refused(toy, tmp_path):
+    with pytest.raises(InputError, match="must be followed by a folder that holds a causal model"):
+        lm.load(f"hf:{tmp_path}")
+    with pytest.raises(InputError, match="dtype must be"):
+        lm.load(f"hf:{toy}", dtype="float31")
+
+
+def test_what_goes_on_after_a_stop_string_is_never_drawn(toy):
+    model = lm.load(f"hf:{toy}", spec=SPECS["stop"])  # "b c" and "d"
+    scores = model.log_prob(["a"] * 4, [[4, 7], [4, 7, 4, 2], [5, 6], "b c a"])
+    assert np.isfinite(scores).tolist() == [True, False, True, False]

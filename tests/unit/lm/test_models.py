@@ -48,14 +48,20 @@ class Unnormalised(LocalModel):
         return super().next_log_probs(prompt, prefixes) + 0.01
 
 
-@pytest.mark.parametrize("broken", [EndTwice, EndForgotten, Neighbours, Unnormalised])
+class NeverNothing(LocalModel):
+    def log_prob(self, prompts, completions):
+        score = super().log_prob(prompts, completions)
+        return np.where([tuple(c) == (self.end_id,) for c in completions], -np.inf, score)
+
+
+@pytest.mark.parametrize("broken", [EndTwice, EndForgotten, Neighbours, Unnormalised, NeverNothing])
 def test_broken_promises_are_found(broken, toy):
     sound = tiny(toy, SPECS["plain"])
     with pytest.raises(InputError, match=r"must .*; for the prompt"):
         check_language_model(broken(sound.engine, sound.spec, ref_id={}), PROMPTS)
 
 
-@pytest.mark.parametrize("spec", ["plain", "tempered", "top_k", "top_p", "min_p"])
+@pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("kind", ["tiny", "hf"])
 def test_all_completions_together_have_probability_one(kind, spec, toy):
     model, prompts = build(kind, toy, SPECS[spec])
@@ -130,6 +136,24 @@ def test_texts_are_scored_as_what_they_tokenise_to(toy):
     model = tiny(toy, SPECS["plain"])
     ids = [(4, 5, 2), (4, 5, 6, 7)]
     assert np.array_equal(model.log_prob(["c", "c"], ["a b", "a b c d"]), model.log_prob(["c", "c"], ids))
+    assert model.log_prob(["c"], ["a b c d a"]).tolist() == [-np.inf]
+
+
+def test_logits_that_are_no_numbers_are_refused(toy, monkeypatch):
+    model = tiny(toy, SPECS["plain"])
+    extend = model.engine.extend
+
+    def overflowing(state, *fed, **options):
+        state, logits = extend(state, *fed, **options)
+        return state, np.where(np.arange(logits.shape[-1]) == 3, np.inf, logits)
+
+    monkeypatch.setattr(model.engine, "extend", overflowing)
+    for use in (
+        lambda: model.sample(["a"], 2, np.random.default_rng(0)),
+        lambda: model.log_prob(["a"], [(4, 5, 2)]),
+    ):
+        with pytest.raises(InputError, match="must give finite numbers as logits"), np.errstate(all="ignore"):
+            use()
 
 
 @pytest.mark.parametrize(
@@ -179,3 +203,11 @@ def test_unknown_prompts_and_generators_are_refused(toy):
         table_model(COIN).sample(["roulette"], 1, np.random.default_rng(0))
     with pytest.raises(InputError, match="one for each of the 3 prompts"):
         tiny(toy, SPECS["plain"]).sample(PROMPTS, 1, [np.random.default_rng(0)])
+
+
+def test_cells_of_a_table_that_are_no_probabilities_are_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    for cell in ("x", ""):
+        path.write_text(f"prompt,completion,prob\nq,a,0.5\nq,b,{cell}\n")
+        with pytest.raises(InputError, match=r"row 2 of .* has 'q', 'b' and"):
+            read_table_model(path)

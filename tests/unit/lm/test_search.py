@@ -88,6 +88,14 @@ def test_draws_from_the_rest_complete_the_estimate(toy):
     assert found.prompt.tolist() == ["a b"]
 
 
+def test_draws_from_before_a_step_are_refused(toy):
+    search = Search(model=tiny(toy, SPECS["plain"]), prompt="a b", batch_size=16).run(missing=0.5)
+    draws = search.draw(400, np.random.default_rng(5))
+    search.run(missing=0.2)
+    with pytest.raises(InputError, match="have been found since"):
+        search.outcomes(reward, reward_range=RANGE, draws=draws)
+
+
 def test_budgets_stop_a_search(toy):
     model = tiny(toy, SPECS["plain"])
     assert Search(model=model, prompt="c").run(max_steps=2).n_tokens < 100
@@ -130,7 +138,7 @@ def test_small_rests_keep_their_digits():
 
 @pytest.mark.parametrize(
     ("answers", "says"),
-    [([], "at least one"), (["a", "a"], "different"), (["a b c d", "a b c d a"], "different")],
+    [([], "at least one"), (["a", "a"], "different"), (["a b c d", "a b c d a"], "drawn whole")],
 )
 def test_answers_that_are_refused(answers, says, toy):
     with pytest.raises(InputError, match=says):
@@ -141,3 +149,59 @@ def test_rewards_must_fit_the_answers():
     known = score_answers(table_model(COIN), ["toss"], ["heads", "tails"])
     with pytest.raises(InputError, match="a reward for every answer"):
         known.given([[1.0]])
+
+
+@pytest.mark.parametrize("head", [2, 3])
+def test_the_rare_continuations_are_asked_for_again_when_their_turn_comes(head, toy, monkeypatch):
+    model = tiny(toy, SPECS["stop"])
+    whole = Search(model=model, prompt="c").run()
+    wanted = {c.ids: c.log_prob for c in whole.found}
+    monkeypatch.setattr("tiltz.lm.search._HEAD", head)
+    search = Search(model=model, prompt="c", batch_size=3).run(missing=0.5)
+    assert sum(math.exp(c.log_prob) for c in search.found) + search.missing == pytest.approx(1, abs=1e-6)
+    found = {c.ids for c in search.found}
+    left = {ids: math.exp(log_prob) for ids, log_prob in wanted.items() if ids not in found}
+    drawn = [c.ids for c in search.draw(4000, np.random.default_rng(1))]
+    assert set(drawn) <= set(left)
+    often = [ids for ids, p in left.items() if 4000 * p / sum(left.values()) >= 5]
+    prob = np.array([left[ids] for ids in often]) / sum(left.values())
+    counts = np.array([drawn.count(ids) for ids in often])
+    expected = 4000 * np.append(prob, 1 - prob.sum())
+    assert stats.chisquare(np.append(counts, 4000 - counts.sum()), expected).pvalue > 1e-6
+    search.run()
+    assert search.finished
+    assert {c.ids for c in search.found} == set(wanted)
+    assert [c.log_prob for c in search.found] == pytest.approx(
+        [wanted[c.ids] for c in search.found], abs=1e-5
+    )
+
+
+def test_a_large_vocabulary_is_not_kept_with_every_prefix():
+    words = [f"w{i}" for i in range(20_000)]
+    model = table_model({"q": {f"{word} end": 1 / len(words) for word in words}})
+    search = Search(model=model, prompt="q").run(max_steps=2)
+    assert sum(len(branch.token) for branch in search._branches) < 1_000
+    assert search.missing == pytest.approx(1, abs=1e-9)
+
+
+def test_an_answer_that_ends_with_a_stop_string_has_the_mass_of_its_draws(toy):
+    model = tiny(toy, SPECS["stop"])
+    known = score_answers(model, ["a"], ["a d", "b", ""])
+    prob = {c.ids: math.exp(c.log_prob) for c in Search(model=model, prompt="a").run().found}
+    wanted = [prob[4, 7], prob[5, 2], prob[2,]]
+    assert np.exp(known.log_ref[0]) == pytest.approx(wanted, abs=1e-6)
+    assert math.exp(known.log_other[0]) == pytest.approx(1 - sum(wanted), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("answers", "says"),
+    [
+        (["a d a"], "goes on after one of the stop strings"),
+        (["a a a a a"], r"goes on after max_tokens \(4\)"),
+        ("a", "a list of texts"),
+        ({"b": ["a"]}, "a list for every prompt"),
+    ],
+)
+def test_answers_that_cannot_be_drawn_whole(answers, says, toy):
+    with pytest.raises(InputError, match=says):
+        score_answers(tiny(toy, SPECS["stop"]), ["a"], answers)

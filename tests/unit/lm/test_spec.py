@@ -1,5 +1,7 @@
 """Truncated and tempered distributions are those of transformers; what makes no sense is refused."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -43,8 +45,19 @@ def test_equals_at_the_edge_are_kept():
         {"max_tokens": 0},
         {"stop": "end"},
         {"stop": ("",)},
+        {"stop": None},
+        {"top_k": None},
+        {"top_k": True},
+        {"temperature": "1"},
+        {"max_tokens": 4.0},
+        {"max_tokens": float("inf")},
     ],
 )
 def test_values_that_are_refused(wrong):
     with pytest.raises(InputError, match=f"{next(iter(wrong))} must be"):
         SamplingSpec(**wrong)
+
+
+def test_values_of_numpy_can_be_written_down():
+    spec = SamplingSpec(max_tokens=np.int64(8), temperature=np.float32(0.5))  # type: ignore[arg-type]
+    assert json.loads(json.dumps(spec.to_dict()))["max_tokens"] == 8

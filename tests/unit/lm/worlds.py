@@ -8,6 +8,7 @@ import numpy as np
 from tiltz.lm import LocalModel, SamplingSpec, table_model
 from tiltz.lm.hf import load_transformers
 from tiltz.lm.llama import LlamaEngine
+from tiltz.lm.whole import end_of
 
 SPECS = {
     "plain": SamplingSpec(max_tokens=4),
@@ -37,11 +38,13 @@ def build(kind: str, folder: Path, spec: SamplingSpec) -> tuple[LocalModel, list
 
 
 def every_completion(model: LocalModel) -> list[tuple[int, ...]]:
-    """Every sequence that ends within max_tokens, and every one that is cut there; stop strings aside."""
+    """Every sequence that ends within max_tokens, also by a stop string, and every one that is cut there."""
     others = [i for i in range(model.vocab_size) if i != model.end_id]
     length = model.spec.max_tokens
     ended = [(*ids, model.end_id) for k in range(length) for ids in itertools.product(others, repeat=k)]
-    return [*ended, *itertools.product(others, repeat=length)]
+    short = [ids for k in range(1, length) for ids in itertools.product(others, repeat=k)]
+    stopped = [ids for ids in short if model.spec.stop and end_of(ids, model) == "stop"]
+    return [*ended, *stopped, *itertools.product(others, repeat=length)]
 
 
 def probabilities(model: LocalModel, prompt: str) -> dict[tuple[int, ...], float]:

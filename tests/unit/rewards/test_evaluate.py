@@ -235,3 +235,32 @@ def test_import_loads_no_heavy_package():
     code = "import sys, tiltz.rewards; print(*{name.partition('.')[0] for name in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert {"torch", "transformers", "jsonschema", "math_verify", "sympy"} & set(loaded.split()) == set()
+
+
+class Speechless(Exception):  # noqa: N818
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    ("raised", "says"),
+    [
+        (SystemExit(3), "RuntimeError: the reward left the program (SystemExit: 3)"),
+        (asyncio.CancelledError(), "RuntimeError: the reward was cancelled"),
+        (Speechless(), "Speechless"),
+    ],
+)
+@pytest.mark.parametrize("waits", [False, True])
+def test_no_way_to_fail_ends_the_run(raised, says, waits):
+    def fails(prompts, completions, **columns):
+        if "bb" in completions:
+            raise raised
+        return [1.0] * len(completions)
+
+    async def fails_later(prompts, completions, **columns):
+        await asyncio.sleep(0)
+        return fails(prompts, completions)
+
+    found = evaluate({"it": fails_later if waits else fails}, PROMPTS, TEXTS)
+    assert found.errors["it"] == [None, says, None]
+    assert found.values["it"].tolist() == pytest.approx([1, NAN, 1], nan_ok=True)

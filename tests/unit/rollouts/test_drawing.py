@@ -161,6 +161,9 @@ def test_a_policy_draws_and_the_reference_scores(tmp_path):
     assert json.loads(found.source.metadata["ref_id"])["model"] == reference.ref_id["model"]
     with pytest.raises(InputError, match="begun with another policy_id"):
         rollout(reference, heads, [{"prompt": "toss", "answer": "heads"}], 200, tmp_path)
+    narrow = table_model(worlds[1], spec=SamplingSpec(top_p=0.5))
+    with pytest.raises(InputError, match="must be able to draw whatever the reference can"):
+        rollout(reference, heads, ["toss"], 8, tmp_path / "b", policy=narrow)
     with pytest.raises(InputError, match="until_width watches draws from the reference"):
         rollout(reference, heads, ["toss"], 8, tmp_path / "b", policy=policy, until_width=1, beta=1)
 
@@ -216,6 +219,8 @@ def silent(prompts, completions, **columns):
         (yes, {"until_width": -1.0, "beta": 1.0}, "width must be a positive number"),
         (yes, {**WANTED, "at_most": 5}, "at least n"),
         (yes, {**WANTED, "beta": 0.0}, "beta must be positive"),
+        (yes, {"until_width": 1e-300, "beta": 1e-300}, "must be a part of the range of rewards"),
+        (yes, {**WANTED, "reward_range": (-1e308, 1e308)}, "must be a part of the range of rewards"),
         (yes, {"batch_prompts": 0}, "batch_prompts must be"),
         (yes, {"seed": -1}, "seed must be"),
         (silent, {**WANTED, "reward_values": (0, 1)}, r"must be one of \(0.0, 1.0\), as declared"),
@@ -311,3 +316,34 @@ def test_equal_prompts_are_told_apart_by_their_place():
     assert (
         Prompts.of(["p", "p"]).ids == Prompts.of([{"prompt": "p", "prompt_id": None}] * 2).ids == ("0", "1")
     )
+
+
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        (
+            table_model({"toss": {"heads": 0.5, "tails": 0.5}}, spec=SamplingSpec(max_tokens=3)),
+            "max_tokens of the policy",
+        ),
+        (table_model({"toss": {"heads": 0.5, "edge": 0.5}}), "to the policy and"),
+        (table_model({"toss": {"heads": 0.5, "tails": 0.4, "zero": 0.1}}), "end_id of the policy"),
+    ],
+)
+def test_a_policy_with_other_outcomes_is_refused(policy, says, tmp_path):
+    reference = table_model({"toss": {"heads": 0.5, "tails": 0.5}})
+    with pytest.raises(InputError, match=says):
+        rollout(reference, yes, ["toss"], 50, tmp_path, policy=policy)
+
+
+def test_a_table_with_other_probabilities_is_another_reference(tmp_path):
+    for p in (0.5, 0.25):
+        model = table_model({"toss": {"heads": p, "tails": 1 - p}})
+        if p == 0.5:
+            rollout(model, yes, ["toss"], 4, tmp_path)
+    with pytest.raises(InputError, match="begun with another ref_id"):
+        rollout(model, yes, ["toss"], 4, tmp_path)
+
+
+def test_one_prompt_is_no_list_of_its_letters(tmp_path):
+    with pytest.raises(InputError, match="a list of prompts; found 'toss'"):
+        rollout(Coins(), yes, "toss", 4, tmp_path)

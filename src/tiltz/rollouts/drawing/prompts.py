@@ -42,6 +42,10 @@ class Prompts:
     @classmethod
     def of(cls, prompts: Sequence[Any]) -> Prompts:
         """Return prompts given as texts, chat messages, or rows with a ``prompt`` and further columns."""
+        if isinstance(prompts, str | Mapping):
+            raise InputError(
+                f"prompts must be a list of prompts; found {prompts!r:.80}. Put one alone into a list."
+            )
         rows = [dict(p) if isinstance(p, Mapping) else {"prompt": p} for p in prompts]
         if not rows:
             raise InputError("there must be at least one prompt; found none.")

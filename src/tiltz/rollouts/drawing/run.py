@@ -17,6 +17,7 @@ from tiltz.files.table import twins
 from tiltz.lm import LanguageModel
 from tiltz.rewards import Reward, name_of
 from tiltz.rollouts.drawing.folder import RunFolder
+from tiltz.rollouts.drawing.pair import check_pair
 from tiltz.rollouts.drawing.prompts import Prompts
 from tiltz.rollouts.drawing.shard import COLUMNS, Shard, Tally
 from tiltz.rollouts.drawing.stopping import FixedNumber, Stopping, UntilNarrow, declarations, stopping_rule
@@ -121,7 +122,8 @@ def rollout(
     folder : str or Path
         Where the shards go; made if there is none. One run at a time.
     policy : LanguageModel, optional
-        Draw from it instead: rows then have its ``log_policy`` beside the ``log_ref`` that the reference gives them.
+        Draw from it instead: rows then have its ``log_policy`` beside the ``log_ref`` that the reference gives them. It
+        must have the reference's tokens, and its ``max_tokens`` and stop strings.
     seed : int
         With the place of a prompt in the list it names the random stream of its completions.
     until_width : float, optional
@@ -152,7 +154,8 @@ def rollout(
     ------
     InputError
         If an argument is not legal, another run is writing to the folder, it holds a run with another model, reward,
-        seed, n, rule or list of prompts, or a reward contradicts what is declared.
+        seed, n, rule or list of prompts, a reward contradicts what is declared, or what a policy draws is no outcome of
+        the reference.
     FileError
         If the folder cannot be written.
 
@@ -186,6 +189,8 @@ def rollout(
         raise InputError(
             "until_width watches draws from the reference, for which its limits hold; leave policy or until_width out."
         )
+    if policy is not None:
+        check_pair(policy, model)
     plan = _Plan(
         model=model,
         policy=policy,

@@ -17,6 +17,7 @@ from tiltz.inference.monitor import Monitor
 from tiltz.lm import Completion, LanguageModel
 from tiltz.rewards import Evaluated, Reward, evaluate
 from tiltz.rewards.messages import as_text
+from tiltz.rollouts.drawing.pair import check_tokens
 from tiltz.rollouts.drawing.prompts import Prompts
 from tiltz.rollouts.drawing.stopping import Stopping
 
@@ -129,9 +130,12 @@ class Shard:
     def draw(self, model: LanguageModel) -> list[list[Completion]]:
         """Draw the next round of completions of the prompts that are not finished."""
         n = self.stopping.more(self._n_each)
-        return model.sample(
+        drawn = model.sample(
             [self.prompts.prompts[i] for i in self.open], n, [self.streams[i] for i in self.open]
         )
+        if self.scored_by is not None:
+            check_tokens(model, self.scored_by, drawn)
+        return drawn
 
     def take(self, drawn: Sequence[Sequence[Completion]], reward: Reward | Mapping[str, Reward]) -> Tally:
         """Reward a round of completions, find out which prompts need more, and write the file if none does."""

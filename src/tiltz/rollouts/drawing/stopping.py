@@ -110,11 +110,26 @@ class UntilNarrow:
         if self.reward_values is not None or self.reward_range is None:
             return Monitor(reward_values=self.reward_values, level=self.level)
         low, high = self.reward_range
-        finest = _GRID_COST * (high - low) / (self.until_width * self.beta)
+        finest = self._finest
         # A power of two, so that round rewards lie on the grid.
         halvings = max(10, math.ceil(math.log2(finest))) if finest > 0 else 10
         spacing = (high - low) * 2.0**-halvings if high > low else None
         return Monitor(reward_range=self.reward_range, level=self.level, spacing=spacing)
+
+    def __post_init__(self) -> None:
+        """Refuse a width that no grid of rewards is fine enough for."""
+        if not math.isfinite(self._finest):
+            raise InputError(
+                f"until_width times beta must be a part of the range of rewards, {self.reward_range}; found "
+                f"{self.until_width!r} and {self.beta!r}. Give a larger width or beta, or a smaller range."
+            )
+
+    @property
+    def _finest(self) -> float:
+        """Cells of the range that make the grid fine enough."""
+        low, high = self.reward_range or (0.0, 0.0)
+        with np.errstate(all="ignore"):
+            return float(_GRID_COST * np.divide(np.subtract(high, low), self.until_width * self.beta))
 
     def narrow(self, seen: Monitor) -> set[int]:
         """Return the prompts whose interval is narrow enough."""
