@@ -12,9 +12,21 @@ from tiltz.curves import (
     smallest_beta,
     sweep,
 )
-from tiltz.inference import Estimate, Monitor, Overall, estimate
+from tiltz.expected import Expectation, expect
+from tiltz.inference import (
+    Contributions,
+    Estimate,
+    Monitor,
+    Overall,
+    States,
+    bridge,
+    contributions,
+    estimate,
+    mbar,
+)
 from tiltz.logspace import log_partition, normalize, tilted_log_prob
 from tiltz.outcomes import Outcomes
+from tiltz.pooling import pool
 from tiltz.rollouts import read
 from tiltz.tilted import Tilted, tilt
 
@@ -25,21 +37,29 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "BetaChoice",
+    "Contributions",
     "Estimate",
+    "Expectation",
     "Known",
     "Monitor",
     "Outcomes",
     "Overall",
     "SamplesNeeded",
+    "States",
     "Sweep",
     "Tilted",
     "beta_for_kl",
     "beta_for_reward",
+    "bridge",
     "chain",
+    "contributions",
     "estimate",
+    "expect",
     "integrate",
     "log_partition",
+    "mbar",
     "normalize",
+    "pool",
     "read",
     "rollout",
     "samples_needed",

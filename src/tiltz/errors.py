@@ -5,7 +5,8 @@
     TiltzError
     ├── InputError (ValueError)       an argument, an array or a table that cannot be used
     │   ├── FileError                 a file that cannot be read or written as asked
-    │   └── LayoutError               a readable file whose columns do not say what is needed
+    │   ├── LayoutError               a readable file whose columns do not say what is needed
+    │   └── OverlapError              sampled states that have too little in common to be compared
     └── MissingExtraError (ImportError)   an optional dependency that is not installed
 
 A message is one paragraph: what must hold, what was found and where, what to do.
@@ -26,6 +27,10 @@ class FileError(InputError):
 
 class LayoutError(InputError):
     """A file is readable, but its columns do not say what is needed."""
+
+
+class OverlapError(InputError):
+    """Sampled states have too little in common to be compared."""
 
 
 class MissingExtraError(TiltzError, ImportError):

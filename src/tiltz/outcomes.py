@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -68,6 +68,11 @@ class Outcomes:
         Partial: log of the reference mass of the unlisted outcomes, in nats.
     remainder : Outcomes or None
         Partial: draws from the unlisted outcomes.
+    log_densities : dict of str to array, or None
+        Samples: log-probability of every row, in nats, under each sampler by name and under the reference, as far as
+        they are known.
+    sampler : int array, shape (n_rows,), or None
+        Pooled samples (:func:`tiltz.pool`): which sampler drew each row, as a position in ``log_densities``.
     facts : TableFacts
         What the whole table shows, kept when prompts are selected.
     source : object or None
@@ -86,6 +91,8 @@ class Outcomes:
     reward_values: tuple[float, ...] | None = None
     log_missing: Floats | None = None
     remainder: Outcomes | None = None
+    log_densities: dict[str, Floats] | None = None
+    sampler: Ints | None = None
     facts: TableFacts
     source: Any = None
 
@@ -235,6 +242,7 @@ class Outcomes:
         step: npt.ArrayLike | None = None,
         log_ref: npt.ArrayLike | None = None,
         log_proposal: npt.ArrayLike | None = None,
+        log_densities: Mapping[str, npt.ArrayLike] | None = None,
         drawn_from: str | None = None,
         stopping: Literal["fixed", "adaptive"] = "fixed",
         reward_range: tuple[float, float] | None = None,
@@ -255,9 +263,12 @@ class Outcomes:
             Training step of each row; a group is then one step and prompt.
         log_ref, log_proposal : array_like, optional
             Log-probability (density) of each whole outcome under the reference and under the proposal that drew
-            it, in nats, same shape as ``reward``. Left out, the rows were drawn from the reference.
+            it, in nats, same shape as ``reward``. Without ``log_proposal``, the rows were drawn from the reference.
+        log_densities : mapping of str to array_like, optional
+            Log-probability of each outcome under other samplers, by the names that they have as ``drawn_from`` of
+            their own tables: what :func:`tiltz.pool` needs to know of the rows.
         drawn_from : str, optional
-            Name of the sampler, for summaries.
+            Name of the sampler, for summaries and for pooling.
         stopping : {"fixed", "adaptive"}
             Whether the number of samples was fixed before any reward was seen.
         reward_range : (float, float), optional
@@ -290,14 +301,16 @@ class Outcomes:
             raise InputError(
                 "draws from a proposal need log_ref beside log_proposal, since their weight is the ratio of the two."
             )
-        given = {"log_ref": log_ref, "log_proposal": log_proposal}
-        ratio = {name: values for name, values in given.items() if values is not None}
+        name = drawn_from or ("proposal" if weighted else "reference")
+        others = _names_of_others(log_densities or {}, name)
+        given = {"log_ref": log_ref, "log_proposal": log_proposal, **others}
+        ratio = {column: values for column, values in given.items() if values is not None}
         rewards, *log_probs, labels = as_rows(prompt, reward=reward, **ratio)
         groups = group_rows(labels, None if step is None else np.asarray(step))
         check_rewards(rewards, groups)
         log_weight = np.broadcast_to(0.0, rewards.shape)
-        for name, log_prob in zip(ratio, log_probs, strict=True):
-            check_log_probs(log_prob, groups, name)
+        for column, log_prob in zip(ratio, log_probs, strict=True):
+            check_log_probs(log_prob, groups, column)
         if weighted:
             what = "log_proposal must be above -inf for an outcome that was drawn"
             refuse(log_probs[1] == -np.inf, groups, what)
@@ -315,11 +328,14 @@ class Outcomes:
             log_weight=log_weight,
             groups=groups,
             row=frozen(np.arange(len(rewards)) if row is None else row_index(row, len(rewards))),
-            drawn_from=drawn_from or ("proposal" if weighted else "reference"),
+            drawn_from=name,
             weighted=weighted,
             stopping=stopping,
             reward_range=declared_range,
             reward_values=declared_values,
+            log_densities=_by_sampler(
+                dict(zip(ratio, log_probs, strict=True)), name, tuple(log_densities or ())
+            ),
             facts=TableFacts.of(rewards, groups),
             source=source,
         )
@@ -379,6 +395,9 @@ class Outcomes:
             log_weight=frozen(self.log_weight[rows]),
             groups=self.groups.select(mask),
             row=frozen(self.row[rows]),
+            log_densities=self.log_densities
+            and {name: frozen(values[rows]) for name, values in self.log_densities.items()},
+            sampler=None if self.sampler is None else frozen(self.sampler[rows]),
             log_missing=None if self.log_missing is None else frozen(self.log_missing[mask]),
             remainder=None if self.remainder is None else self.remainder.select(self.prompt[mask]),
         )
@@ -413,6 +432,28 @@ def _normalised(log_ref: Floats, groups: Groups) -> Floats:
     top = np.maximum.reduceat(groups.gather(log_ref), groups.start[:-1])
     shifted = log_ref - top[groups.of_row]
     return shifted - total_log_mass(shifted, groups)[groups.of_row]
+
+
+def _names_of_others(log_densities: Mapping[str, npt.ArrayLike], own: str) -> dict[str, npt.ArrayLike]:
+    """Return log-probabilities under other samplers by what messages call them."""
+    for name in log_densities:
+        if name in ("reference", own):
+            raise InputError(
+                "log_densities holds log-probabilities under other samplers; those of the reference are log_ref, those "
+                f"of the sampler that drew the rows ({own!r}) log_proposal. Found {name!r} among them."
+            )
+    return {f"log_densities[{name!r}]": values for name, values in log_densities.items()}
+
+
+def _by_sampler(columns: dict[str, Floats], own: str, others: tuple[str, ...]) -> dict[str, Floats] | None:
+    """Return what is known of the rows' log-probabilities by sampler, None where nothing is."""
+    if own == "reference" and "log_proposal" in columns:
+        return None  # one name cannot stand for two laws
+    names = {"log_ref": "reference", "log_proposal": own} | {
+        f"log_densities[{name!r}]": name for name in others
+    }
+    found = {names[column]: frozen(values) for column, values in columns.items()}
+    return found or None
 
 
 def _check_remainder(remainder: Outcomes, groups: Groups) -> None:

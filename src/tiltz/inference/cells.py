@@ -19,6 +19,8 @@ FLAGS = {
     "two_valued": "rests on only two rewards being possible",
     "no_equal_groups": "groups of equal rewards seem to have been filtered out",
     "adaptive": "the number of samples depended on the rewards",
+    "no_overlap": "the samplers share no outcomes, so that nothing shows what lies between them",
+    "no_controls": "too few rows of a sampler, or too odd ones, to use that its density integrates to 1",
     "on_atom": "rests on a mass at a success rate of exactly 0 or 1, which so few samples cannot identify",
 }
 """Every flag of a cell and what it means, in the order in which they are listed."""

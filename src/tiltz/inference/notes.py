@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiltz.inference.cells import Cells
+from tiltz.inference.contributions import contributions
 from tiltz.inference.request import Request
 from tiltz.inference.sampled import FEW, HEAVY, THIN, spread_in_nats
 from tiltz.outcomes import Outcomes
@@ -24,7 +25,11 @@ def notes_of(outcomes: Outcomes, betas: Floats, cells: Cells, request: Request) 
         return ()
     if outcomes.evidence == "partial":
         return tuple(_partial_notes(outcomes, request))
-    return (*_sampled_notes(outcomes, request), *_help(outcomes, betas, cells, request))
+    return (
+        *_sampled_notes(outcomes, request),
+        *_parts(outcomes, betas),
+        *_help(outcomes, betas, cells, request),
+    )
 
 
 def _partial_notes(outcomes: Outcomes, request: Request) -> Iterator[str]:
@@ -37,7 +42,9 @@ def _partial_notes(outcomes: Outcomes, request: Request) -> Iterator[str]:
 
 def _sampled_notes(outcomes: Outcomes, request: Request) -> Iterator[str]:
     yield f"{count(len(outcomes), 'row')} drawn from the {outcomes.drawn_from}"
-    if outcomes.weighted:
+    if outcomes.sampler is not None:
+        yield "importance weights against the mixture of the samplers (balance heuristic)"
+    elif outcomes.weighted:
         yield "importance weights exp(log_ref - log_proposal)"
     if request.interval is not None:
         yield request.support.sentence()
@@ -52,9 +59,25 @@ def _sampled_notes(outcomes: Outcomes, request: Request) -> Iterator[str]:
         yield "the limits of a prompt hold for all its betas together"
 
 
+def _parts(outcomes: Outcomes, betas: Floats) -> Iterator[str]:
+    """Say what each sampler contributed, averaged over prompts, at the least and the greatest beta."""
+    if outcomes.sampler is None:
+        return
+    found = contributions(outcomes, np.unique([betas.min(), betas.max()]))
+    for j, beta in enumerate(found.beta):
+        some = ~np.isnan(found.weight[:, j, 0])
+        if not some.any():
+            continue
+        parts = zip(found.sampler, found.weight[some, j].mean(axis=0), strict=True)
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in parts)
+        yield f"share of the weight at beta {number(float(beta))}, mean over prompts: {shares}"
+
+
 def _help(outcomes: Outcomes, betas: Floats, cells: Cells, request: Request) -> Iterator[str]:
     """Say, for betas at which prompts lack an upper limit, how many samples or which beta would give them one."""
     open_ended = cells.kind == "lower-only"
+    if outcomes.sampler is not None:
+        return
     if request.interval != "auto" or not np.any(open_ended):
         return
     if request.support.range is None:

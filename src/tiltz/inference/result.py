@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 
-_LETTER = dict(zip(FLAGS, "EFSTH2MA0", strict=True))
+_LETTER = dict(zip(FLAGS, "EFSTH2MAOC0", strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)

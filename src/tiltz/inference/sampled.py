@@ -42,16 +42,37 @@ HEAVY, LIGHT = 0.7, 0.35
 
 def sampled_cells(outcomes: Outcomes, beta: Floats, reduced: Reduced, request: Request) -> Cells:
     """Return the cells of draws at their betas, of shape (1 or n_prompts, n_betas)."""
-    return _Sampled(outcomes, np.broadcast_to(beta, reduced.log_z.shape), reduced, request).cells()
+    if outcomes.sampler is not None:
+        from tiltz.inference.several import PooledSamples
+
+        return PooledSamples(outcomes, np.broadcast_to(beta, reduced.log_z.shape), reduced, request).cells()
+    return SampledCells(outcomes, np.broadcast_to(beta, reduced.log_z.shape), reduced, request).cells()
 
 
 def spread_in_nats(outcomes: Outcomes, beta: Floats) -> Floats:
     """Return the standard deviation of the log weights at each beta, shape (n_prompts, n_betas)."""
-    from tiltz.inference.tails import bulk_ess
-
-    bulk = bulk_ess(outcomes.columns(), beta)
+    bulk = bulk_of(outcomes, beta)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         return np.sqrt(np.maximum(np.log(outcomes.n[:, None] / bulk), 0.0))
+
+
+def bulk_of(outcomes: Outcomes, beta: Floats) -> Floats:
+    """Return the bulk effective sample size; of several samplers, that of the one which is best on its own.
+
+    Pooled rows do no worse than the best sampler alone, while the spread of their weights says nothing: rows that are
+    rightly next to weightless have the largest.
+    """
+    from tiltz.inference.tails import bulk_ess
+
+    if outcomes.sampler is None:
+        return bulk_ess(outcomes.columns(), beta)
+    from tiltz.inference.controls import columns_of_samplers
+
+    best = np.zeros((len(outcomes.n), beta.shape[1]))
+    for prompts, columns in columns_of_samplers(outcomes):
+        betas = beta if len(beta) == 1 else beta[prompts]
+        best[prompts] = np.maximum(best[prompts], bulk_ess(columns, betas))
+    return best
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +83,9 @@ class Look:
     bulk: Floats
 
 
-class _Sampled:
+class SampledCells:
+    """Cells of draws from one sampler."""
+
     def __init__(self, outcomes: Outcomes, beta: Floats, reduced: Reduced, request: Request) -> None:
         self.outcomes, self.beta, self.reduced, self.request = outcomes, beta, reduced, request
         self.columns = outcomes.columns()
@@ -77,6 +100,7 @@ class _Sampled:
         self.level_each = 1 - (1 - request.level) / (self.shape[1] if request.simultaneous else 1)
 
     def cells(self) -> Cells:
+        """Return the cells of every prompt and beta."""
         look = self._look()
         limits, kind, log_z = self._answer(look)
         soft_value = self.reduced.soft_value if log_z is self.reduced.log_z else self.beta * log_z
@@ -241,13 +265,13 @@ class _Sampled:
         unknown = np.full(self.shape, np.nan)
         if self.request.interval is None:
             return Look(khat=unknown, bulk=unknown)
-        from tiltz.inference.tails import bulk_ess, khat
+        from tiltz.inference.tails import khat
 
         # A few samples have no tail to look at, and the compiled code for it need not be loaded.
         many = np.any(self.n >= FEW)
         return Look(
             khat=khat(self.columns, self.beta) if many else unknown,
-            bulk=np.broadcast_to(bulk_ess(self.columns, self.beta), self.shape),
+            bulk=np.broadcast_to(bulk_of(self.outcomes, self.beta), self.shape),
         )
 
     def _bias(self) -> Floats:
@@ -269,7 +293,11 @@ class _Sampled:
             two_valued=np.bool_(two_valued),
             no_equal_groups=np.bool_(two_valued and facts.equal_groups_missing),
             adaptive=np.bool_(self.adaptive),
+            **self._more_flags(),
         )
+
+    def _more_flags(self) -> dict[str, Flags]:
+        return {}
 
 
 def _all_equal(columns: Columns) -> Flags:

@@ -27,6 +27,9 @@ class Drawn:
     note: str
     log_ref: np.ndarray | None = None
     log_proposal: np.ndarray | None = None
+    log_policy: np.ndarray | None = (
+        None  # of rows from the reference, which scores of the policy make fit to be pooled
+    )
 
 
 def who_drew(draws: Draws, rows: Rows, drawn_from: Literal["reference", "policy"] | None) -> Drawn:
@@ -46,7 +49,10 @@ def who_drew(draws: Draws, rows: Rows, drawn_from: Literal["reference", "policy"
     if drawn_from == "policy":
         present = [word for word in present if word == "log_policy"] or present
     if drawn_from == "reference":
-        return Drawn("reference", "drawn from the reference, as declared.")
+        log_ref, log_policy = _scores(draws, rows)
+        return Drawn(
+            "reference", "drawn from the reference, as declared.", log_ref=log_ref, log_policy=log_policy
+        )
     if present:
         return _weighted(draws, rows, present[0])
     if drawn_from == "policy":
@@ -103,6 +109,19 @@ def _weighted(draws: Draws, rows: Rows, word: str) -> Drawn:
         _log_probs(draws, rows, "log_ref"),
         log_proposal,
     )
+
+
+def _scores(draws: Draws, rows: Rows) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return scores of rows from the reference under it and under the policy, None where they are not there in full.
+
+    An estimate from these rows alone needs none, so that a bad one is no reason to refuse the file.
+    """
+    if not (has_values(draws, "log_ref") and has_values(draws, "log_policy")):
+        return None, None
+    try:
+        return _log_probs(draws, rows, "log_ref"), _log_probs(draws, rows, "log_policy")
+    except LayoutError:
+        return None, None
 
 
 def _unweighted(draws: Draws, rows: Rows) -> Drawn:

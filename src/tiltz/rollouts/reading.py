@@ -111,6 +111,7 @@ def read(
         step=rows.step,
         log_ref=drawn.log_ref,
         log_proposal=drawn.log_proposal,
+        log_densities=None if drawn.log_policy is None else {"policy": drawn.log_policy},
         drawn_from=drawn.name,
         stopping="adaptive" if metadata.get("stopping") == "adaptive" else "fixed",
         reward_range=within,
