@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from tiltz.auditing import Audit, audit
 from tiltz.curves import (
     BetaChoice,
     SamplesNeeded,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Audit",
     "BetaChoice",
     "Contributions",
     "Estimate",
@@ -48,6 +50,7 @@ __all__ = [
     "States",
     "Sweep",
     "Tilted",
+    "audit",
     "beta_for_kl",
     "beta_for_reward",
     "bridge",
