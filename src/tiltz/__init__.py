@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from tiltz.auditing import Audit, audit
 from tiltz.curves import (
     BetaChoice,
     SamplesNeeded,
@@ -32,6 +31,7 @@ from tiltz.rollouts import read
 from tiltz.tilted import Tilted, tilt
 
 if TYPE_CHECKING:
+    from tiltz.auditing import Audit, audit
     from tiltz.known import Known, chain, integrate, sum_over
     from tiltz.rollouts.drawing import rollout
 
@@ -76,7 +76,9 @@ __all__ = [
 
 _ROOMS = ("known", "laws", "lm", "rewards", "testbeds")
 _FROM = {
+    "Audit": "tiltz.auditing",
     "Known": "tiltz.known",
+    "audit": "tiltz.auditing",
     "chain": "tiltz.known",
     "integrate": "tiltz.known",
     "rollout": "tiltz.rollouts.drawing",

@@ -8,6 +8,7 @@ from functools import partial
 import click
 
 from tiltz import __version__
+from tiltz.cli.audit import audit
 from tiltz.cli.completion import completion
 from tiltz.cli.demo import demo
 from tiltz.cli.endings import exit_code
@@ -33,7 +34,7 @@ def commands() -> None:
     """
 
 
-for _command in (rollout_command, estimate, sweep, sample, demo, completion):
+for _command in (rollout_command, estimate, sweep, audit, sample, demo, completion):
     commands.add_command(_command)
 
 

@@ -55,10 +55,10 @@ def read_table(
         )
     for target in to_write:
         keep_from(target, outcomes.source.files)
-    return _keep(outcomes, wanted) if wanted else outcomes
+    return keep(outcomes, wanted) if wanted else outcomes
 
 
-def _keep(outcomes: Outcomes, wanted: tuple[str, ...]) -> Outcomes:
+def keep(outcomes: Outcomes, wanted: tuple[str, ...]) -> Outcomes:
     """Return the prompts whose label is one of the words or, word by word, contains it."""
     labels = [str(label) for label in outcomes.prompt]
     keep = [False] * len(labels)
@@ -98,8 +98,7 @@ def give(
 ) -> None:
     """Write the rows where asked, then print the JSON object or the text."""
     if output is not None:
-        write_columns(columns, output)
-        click.echo(f"wrote {len(columns['prompt']):,} rows to {output}", err=True)
+        write(columns, output)
     if as_json:
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         result = {"schema": SCHEMA, "rows": rows, "overall": overall, "source": outcomes.source.to_dict()}
@@ -108,6 +107,12 @@ def give(
         click.echo(json.dumps(json_ready(result), ensure_ascii=not lossless, allow_nan=False))
     else:
         click.echo(text)
+
+
+def write(columns: dict[str, list[Any]], output: str) -> None:
+    """Write rows to a file, and say so."""
+    write_columns(columns, output)
+    click.echo(f"wrote {len(columns['prompt']):,} rows to {output}", err=True)
 
 
 def about(outcomes: Outcomes, *more: str) -> str:
