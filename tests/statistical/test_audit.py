@@ -81,7 +81,7 @@ def test_errors_of_value_and_ceiling_are_correlated():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["under", "near", "over", "mistake"])
+@pytest.mark.parametrize("name", ["under", "near"])
 def test_overall_covers_the_population(name):
     """Tables of 40 new prompts with 16 rows of each sampler; the truth is that of very many prompts."""
     many = World.drawn(20_000, seed=5)
@@ -90,7 +90,7 @@ def test_overall_covers_the_population(name):
     truth["share"] = (truth["achieved"] - truth["reference_reward"]) / (
         truth["ceiling"] - truth["reference_reward"]
     )
-    replications, held = 300, dict.fromkeys(QUANTITIES, 0)
+    replications, held = 200, dict.fromkeys(QUANTITIES, 0)
     for i in range(replications):
         world = World.drawn(40, seed=1000 + i)
         policy, reference = world.tables(world.policies()[name], 16, np.random.default_rng(i))
@@ -139,3 +139,13 @@ def test_honest_pairs_are_not_accused(shift, runs):
         found = tiltz.audit(policy, 1.0, reference=reference)
         accused += any(check.status == "failed" for check in found.checks) or found.flags[0] != ()
     assert accused <= 0.01 * runs
+
+
+@pytest.mark.parametrize("name", ["under", "over"])
+def test_many_prompts_of_few_rows_are_not_accused(name):
+    """Errors of 16 rows are rough, and what is small in each prompt adds up over hundreds."""
+    world = World.drawn(600, seed=3)
+    policy, reference = world.tables(world.policies()[name], 16, np.random.default_rng([0, 5]))
+    found = tiltz.audit(policy, world.beta, reference=reference)
+    assert [check for check in found.checks if check.status == "failed"] == []
+    assert found.overall.verdict == f"{name}-optimised"

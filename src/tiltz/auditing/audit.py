@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiltz.auditing import trust
-from tiltz.auditing.checks import Check, checks_of, failed, gap_check
+from tiltz.auditing.checks import OVERALL_ERRORS, PROMPT_ERRORS, Check, checks_of, failed, gap_check
 from tiltz.auditing.evidence import Batch, batches
 from tiltz.auditing.limits import Limits, limits_of
 from tiltz.auditing.overall import over_prompts
@@ -102,9 +102,9 @@ def audit(
     open_ = np.any([flags[name] for name in trust.ABOVE if name != "too_few"], axis=0)
     whole = over_prompts(each, open_, beta, level)
     each = _opened(each, flags, reference_range(policy, reference))
-    tried = (_gap_check(each, whole, open_), *checks_of(parts), *checks)
-    refused = any(failed(tried))
     above = np.any([flags[name] for name in trust.ABOVE], axis=0)
+    tried = (_gap_check(each, whole, above, open_), *checks_of(parts), *checks)
+    refused = any(failed(tried))
     if len(each.value) == 1:
         whole = over_prompts(each, above, beta, level)
     elif np.mean(flags["no_reference"]) > 0.5:
@@ -249,13 +249,15 @@ def _not_below_zero(limits: Limits) -> Limits:
     return Limits(value=value, error=limits.error, lo=lo, hi=limits.hi, bias=limits.bias)
 
 
-def _gap_check(each: Limits, whole: Limits, open_: Flags) -> Check:
+def _gap_check(each: Limits, whole: Limits, above: Flags, open_: Flags) -> Check:
     """Return whether a gap is negative where the ceiling is known."""
-    known = ~open_
-    gaps, errors = each.value[known, AT["gap"]], each.error[known, AT["gap"]]
-    if 2 * np.count_nonzero(known) > len(known):
-        gaps, errors = np.append(gaps, whole.value[AT["gap"]]), np.append(errors, whole.error[AT["gap"]])
-    return gap_check(gaps, errors)
+    at = AT["gap"]
+    gaps, errors = each.value[~above, at], each.error[~above, at]
+    allowed = np.full(len(gaps), PROMPT_ERRORS)
+    if 2 * np.count_nonzero(open_) < len(open_):
+        gaps, errors = np.append(gaps, whole.value[at]), np.append(errors, whole.error[at])
+        allowed = np.append(allowed, OVERALL_ERRORS)
+    return gap_check(gaps, errors, allowed)
 
 
 def _sizes(parts: Sequence[Batch]) -> npt.NDArray[np.int64]:

@@ -19,6 +19,8 @@ Floats = npt.NDArray[np.float64]
 ALARM = 1e-3
 """How often a betting test may accuse honest rows."""
 _ERRORS = 4.5  # of a sum whose mean is 0
+OVERALL_ERRORS, PROMPT_ERRORS = 4.5, 7.0
+"""Standard errors below 0 at which a mean gap, and one of many gaps of few rows each, is beyond chance."""
 _ENOUGH = 20.0  # rows that may have come from either sampler
 _SHOWS = 0.1  # relative error of a mean ratio that shows something
 
@@ -55,14 +57,14 @@ def checks_of(batches: Sequence[Batch]) -> tuple[Check, ...]:
     )
 
 
-def gap_check(gap: Floats, error: Floats) -> Check:
-    """Return whether some gap is negative beyond its error."""
+def gap_check(gap: Floats, error: Floats, allowed: Floats) -> Check:
+    """Return whether some gap is negative beyond so many standard errors."""
     if not len(gap):
         text = "no ceiling is known well enough for a sign to mean anything"
         return Check(name="sign of the gap", status="not checkable", text=text)
     scale = 1e-7 * (1 + np.abs(gap))
     with np.errstate(invalid="ignore"):
-        bad = gap < -_ERRORS * error - scale
+        bad = gap < -allowed * error - scale
     text = f"lowest {number(float(np.min(gap)), 3)}; beta KL(policy || tilted) cannot be negative"
     return Check(name="sign of the gap", status="failed" if bad.any() else "passed", text=text)
 
@@ -105,7 +107,7 @@ def _lower_bounds(log_ratios: Sequence[Floats], alpha: float) -> Floats:
     return betting_one_sided(columns, np.ones((1, 1)), alpha_lower=alpha, alpha_upper=0.0)[0][:, 0]
 
 
-def _calibration(batches: Iterable[Batch]) -> Check:
+def _calibration(batches: Sequence[Batch]) -> Check:
     """Compare how often the policy drew rows with how often the log-probabilities say that it did.
 
     Of a row drawn by either, p = n_policy policy / (n_policy policy + n_reference reference) is the probability that
@@ -114,14 +116,16 @@ def _calibration(batches: Iterable[Batch]) -> Check:
     """
     name = "which sampler drew a row, by its log-probabilities"
     total, variance, bridging = np.zeros(3), np.zeros(3), 0.0
+    # Standardised over the whole table: by the few rows of a prompt, f would depend on them all and the mean not be 0.
+    every = [rows.reshape(-1) for batch in batches for rows in (batch.reward, batch.ref_reward)]
+    center, spread = (float(f(np.concatenate(every))) if every else 1.0 for f in (np.mean, np.std))
     for batch in batches:
         assert batch.ref_log_ratio is not None
         ratio = np.concatenate([batch.log_ratio, batch.ref_log_ratio], axis=1)
         reward = np.concatenate([batch.reward, batch.ref_reward], axis=1)
         p = _posterior(ratio + np.log(batch.n_policy / batch.n_reference))
         bridging += float(np.sum(p * (1 - p)))
-        spread = np.maximum(reward.std(axis=1, keepdims=True), np.finfo(float).tiny)
-        away = (reward - reward.mean(axis=1, keepdims=True)) / spread
+        away = (reward - center) / (spread or 1.0)
         mine = np.arange(ratio.shape[1]) < batch.n_policy
         for k, f in enumerate((np.ones_like(p), p, away)):
             terms = f * np.where(mine, 1 - p, -p)
