@@ -112,6 +112,16 @@ def error(table, truth):
     return float(np.sqrt(np.mean((tiltz.estimate(table, 1.0, interval=None).log_z - truth) ** 2)))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("s", "t"), [(1.0, 0.25), (1.0, 0.5), (2.0, 0.5), (2.0, 0.75)])
+def test_calibrated_and_missed_is_rare(s, t):
+    """The joint promise of undeclared tables: at most 7 in 100."""
+    est = tiltz.estimate(gaussian((0, t), s, 512, 4), 1.0)
+    missed = (est.lo > s**2 / 2) | (est.hi < s**2 / 2)
+    assert np.mean(missed & (est.kind == "calibrated")) <= 0.07
+    assert np.mean(np.isfinite(est.hi)) > 0.9
+
+
 @pytest.mark.parametrize("t", [0.25, 0.5, 0.75, 1.0])
 def test_reference_and_policy_beat_the_reference_at_equal_budget(t):
     """Policies on the way to the tilt, so that KL(policy || tilted) < KL(reference || tilted); log Z = 5."""

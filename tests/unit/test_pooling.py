@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -264,6 +265,23 @@ def test_what_cannot_be_pooled_is_refused():
         tiltz.estimate(tiltz.pool([one, two]), BETA, interval="hall")
     with pytest.raises(InputError, match="all rows here come from one"):
         tiltz.contributions(one, BETA)
+
+
+def test_uses_of_the_table_read_it_as_any_other():
+    pooled = tiltz.pool(drawn({"reference": 60, "policy": 60}, 3, reward_range=(0, 2.5)))
+    betas = np.array([0.3, BETA, 3.0])
+    curve, est = tiltz.sweep(pooled, betas), tiltz.estimate(pooled, betas)
+    np.testing.assert_array_equal(curve.log_z, est.log_z)
+    np.testing.assert_array_equal(curve.hi, est.hi)
+    tilted = tiltz.tilt(pooled, BETA)
+    outcome = np.searchsorted(REWARD, pooled.reward)
+    weight = by_hand(outcome, {"reference": 60, "policy": 60}) * np.exp(REWARD / BETA)[outcome]
+    total = np.bincount(pooled.groups.of_row, weight)
+    np.testing.assert_allclose(tilted.prob, weight / total[pooled.groups.of_row], rtol=1e-12)
+    assert np.all(tiltz.smallest_beta(pooled) < 3.0)
+    assert np.all(tiltz.samples_needed(pooled, BETA).n > 0)
+    again = pickle.loads(pickle.dumps(pooled))
+    np.testing.assert_array_equal(tiltz.estimate(again, betas).hi, est.hi)
 
 
 def test_arrays_are_read_only_and_the_callers_are_left_alone():

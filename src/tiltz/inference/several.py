@@ -14,7 +14,7 @@ from tiltz.inference.controls import Controls, controls_of
 from tiltz.inference.intervals import normal_quantile
 from tiltz.inference.request import Request
 from tiltz.inference.sampled import BROAD, FEW, HEAVY, LIGHT, THIN, Flags, Limits, Look, SampledCells
-from tiltz.kernels import Reduced, log_ratios
+from tiltz.kernels import Columns, Reduced, log_ratios
 from tiltz.outcomes import Outcomes
 
 Floats = npt.NDArray[np.float64]
@@ -47,8 +47,16 @@ class PooledSamples(SampledCells):
 
     def relative_weights(self, group: int) -> Floats:
         """Return the weights of a prompt over their mean, shape (n_rows, n_betas)."""
-        one = np.arange(len(self.controls)) == group
-        log_tilted, _ = log_ratios(self.columns.select(one), self.beta[group][None, :])
+        first, last = self.columns.start[group : group + 2]
+        log_count = self.columns.log_count
+        rows = Columns(
+            reward=self.columns.reward[first:last],
+            log_mass=self.columns.log_mass[first:last],
+            log_count=None if log_count is None else log_count[group : group + 1],
+            start=np.array([0, last - first]),
+            normalised=False,
+        )
+        log_tilted, _ = log_ratios(rows, self.beta[group][None, :])
         with np.errstate(under="ignore"):
             return len(log_tilted) * np.exp(log_tilted)
 
