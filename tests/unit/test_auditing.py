@@ -218,6 +218,17 @@ def test_a_failed_check_of_the_caller_refuses():
     assert np.isfinite(found.reward.hi).all()
 
 
+def test_the_only_other_sampler_is_the_policy():
+    world, policy, reference = drawn("near", n_prompts=1)
+    unnamed = tiltz.Outcomes.sampled(
+        policy.reward,
+        log_ref=policy.log_densities["reference"],
+        log_proposal=policy.log_densities["policy"],
+    )
+    a, b = (tiltz.audit(table, world.beta, reference=reference) for table in (policy, unnamed))
+    assert b.ceiling.at(0).to_dict() == a.ceiling.at(0).to_dict()
+
+
 def test_prompts_are_matched_by_label():
     world, policy, reference = drawn("under", n_prompts=3)
     found = tiltz.audit(policy, world.beta, reference=reference.select([2, 0]))

@@ -55,8 +55,8 @@ def audit(
     beta : float
         KL coefficient, > 0, in reward per nat.
     reference : Outcomes, optional
-        Rows that the reference drew for the same prompts. With ``log_ref``, and the policy's score of them under the
-        policy's name in ``log_densities``, both tables are pooled row by row.
+        Rows that the reference drew for the same prompts. With ``log_ref``, and the policy's score of them in
+        ``log_densities``, both tables are pooled row by row.
     level : float, default 0.95
         Confidence level.
     checks : sequence of Check, optional

@@ -128,11 +128,14 @@ def _check_reference(reference: Outcomes, policy: Outcomes) -> Floats | None:
     _check_one_step(reference, "reference")
     _check_finite(reference, reference.reward, "the rewards of the reference's rows", "E_ref[r] is -inf then")
     known = reference.log_densities or {}
-    if "reference" not in known or policy.drawn_from not in known:
+    others = [name for name in known if name != "reference"]
+    # The only other sampler is the policy, whatever either table calls it.
+    name = others[0] if len(others) == 1 else policy.drawn_from
+    if "reference" not in known or name not in others:
         return None
     log_ref = known["reference"]
     _check_finite(reference, log_ref, "log_ref of the reference's rows", "it drew them")
-    return reference.groups.gather(known[policy.drawn_from] - log_ref)
+    return reference.groups.gather(known[name] - log_ref)
 
 
 def _check_one_step(table: Outcomes, name: str) -> None:
