@@ -13,7 +13,9 @@ def test_version(tiltz):
     assert tiltz("--version").out.strip() == f"tiltz, version {library.__version__}"
 
 
-@pytest.mark.parametrize("command", ["", "rollout", "estimate", "sweep", "audit", "sample", "demo", "completion"])
+@pytest.mark.parametrize(
+    "command", ["", "rollout", "estimate", "sweep", "audit", "sample", "demo", "completion"]
+)
 def test_help(tiltz, golden, command):
     words = [command, "--help"] if command else ["--help"]
     golden(f"help{'-' * bool(command)}{command}.txt", tiltz(*words).out)
