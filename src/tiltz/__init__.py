@@ -34,11 +34,13 @@ from tiltz.rollouts import read
 from tiltz.tilted import Tilted, tilt
 
 if TYPE_CHECKING:
+    from tiltz.auditing import Audit, audit
     from tiltz.known import Known, chain, integrate, sum_over
     from tiltz.rollouts.drawing import rollout
 
 __version__ = "0.1.0"
 __all__ = [
+    "Audit",
     "BestOfN",
     "BetaChoice",
     "Contributions",
@@ -53,6 +55,7 @@ __all__ = [
     "Sweep",
     "Tilted",
     "ZCheck",
+    "audit",
     "best_of_n",
     "beta_for_kl",
     "beta_for_reward",
@@ -80,7 +83,9 @@ __all__ = [
 
 _ROOMS = ("known", "laws", "lm", "rewards", "sampling", "testbeds")
 _FROM = {
+    "Audit": "tiltz.auditing",
     "Known": "tiltz.known",
+    "audit": "tiltz.auditing",
     "chain": "tiltz.known",
     "integrate": "tiltz.known",
     "rollout": "tiltz.rollouts.drawing",

@@ -14,7 +14,7 @@ def test_version(tiltz):
 
 
 @pytest.mark.parametrize(
-    "command", ["", "rollout", "estimate", "sweep", "check-z", "sample", "demo", "completion"]
+    "command", ["", "rollout", "estimate", "sweep", "audit", "check-z", "sample", "demo", "completion"]
 )
 def test_help(tiltz, golden, command):
     words = [command, "--help"] if command else ["--help"]

@@ -8,6 +8,7 @@ from functools import partial
 import click
 
 from tiltz import __version__
+from tiltz.cli.audit import audit
 from tiltz.cli.check_z import check_z
 from tiltz.cli.completion import completion
 from tiltz.cli.demo import demo
@@ -34,7 +35,7 @@ def commands() -> None:
     """
 
 
-for _command in (rollout_command, estimate, sweep, check_z, sample, demo, completion):
+for _command in (rollout_command, estimate, sweep, audit, check_z, sample, demo, completion):
     commands.add_command(_command)
 
 

@@ -55,10 +55,10 @@ def read_table(
         )
     for target in to_write:
         keep_from(target, outcomes.source.files)
-    return _keep(outcomes, wanted) if wanted else outcomes
+    return keep(outcomes, wanted) if wanted else outcomes
 
 
-def _keep(outcomes: Outcomes, wanted: tuple[str, ...]) -> Outcomes:
+def keep(outcomes: Outcomes, wanted: tuple[str, ...]) -> Outcomes:
     """Return the prompts whose label is one of the words or, word by word, contains it."""
     labels = [str(label) for label in outcomes.prompt]
     keep = [False] * len(labels)
@@ -99,8 +99,7 @@ def give(
 ) -> None:
     """Write the rows where asked, then print the JSON object, with what else belongs to it, or the text."""
     if output is not None:
-        write_columns(columns, output)
-        click.echo(f"wrote {len(columns['prompt']):,} rows to {output}", err=True)
+        write(columns, output)
     if as_json:
         result = {"schema": SCHEMA, "rows": rows_json(columns), "overall": overall, **more}
         result["source"] = outcomes.source.to_dict()
@@ -114,6 +113,12 @@ def give(
 def rows_json(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
     """Return one object per row of a table that is given as a list per column."""
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def write(columns: dict[str, list[Any]], output: str) -> None:
+    """Write rows to a file, and say so."""
+    write_columns(columns, output)
+    click.echo(f"wrote {len(columns['prompt']):,} rows to {output}", err=True)
 
 
 def about(outcomes: Outcomes, *more: str) -> str:
