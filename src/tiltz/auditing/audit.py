@@ -101,7 +101,8 @@ def audit(
     each, flags = _of_prompts(parts, beta, level)
     open_ = np.any([flags[name] for name in trust.ABOVE if name != "too_few"], axis=0)
     whole = over_prompts(each, open_, beta, level)
-    each = _opened(each, flags, reference_range(policy, reference))
+    known = reference_range(policy, reference)
+    each = _opened(each, flags, known)
     above = np.any([flags[name] for name in trust.ABOVE], axis=0)
     tried = (_gap_check(each, whole, above, open_), *checks_of(parts), *checks)
     refused = any(failed(tried))
@@ -109,6 +110,7 @@ def audit(
         whole = over_prompts(each, above, beta, level)
     elif np.mean(flags["no_reference"]) > 0.5:
         whole = _unknown(whole, _REST_ON_REFERENCE)
+    whole = _within(whole, known)
     if refused:
         each, whole = _unknown(each, _REST_ON_LOG_PROBS), _unknown(whole, _REST_ON_LOG_PROBS)
     each, whole = _not_below_zero(each), _not_below_zero(whole)
@@ -228,6 +230,17 @@ def _opened(each: Limits, flags: dict[str, Flags], known: tuple[float, float] | 
         )
     found = Limits(value=each.value, error=each.error, lo=lo, hi=hi, bias=each.bias)
     return _unknown(found, _REST_ON_REFERENCE, flags["no_reference"])
+
+
+def _within(whole: Limits, known: tuple[float, float] | None) -> Limits:
+    """Return limits of the means that a declared range allows."""
+    if known is None:
+        return whole
+    lo, hi = whole.lo.copy(), whole.hi.copy()
+    levels = [AT[name] for name in ("reward", "reference_reward", "ceiling", "optimal_reward")]
+    lo[levels], hi[levels] = np.clip(lo[levels], *known), np.clip(hi[levels], *known)
+    hi[AT["gap"]] = min(hi[AT["gap"]], known[1] - lo[AT["achieved"]])
+    return Limits(value=whole.value, error=whole.error, lo=lo, hi=hi, bias=whole.bias)
 
 
 def _unknown(limits: Limits, names: Sequence[str], where: Flags | None = None) -> Limits:

@@ -162,6 +162,7 @@ def _share_limits(
             with np.errstate(divide="ignore", invalid="ignore"):
                 out = rejected(share - away if below else share + away, below)
             inside, outside = np.where(out, inside, middle), np.where(out, middle, outside)
-        away = np.where(outside == 1, np.inf, scale * outside / np.maximum(1 - outside, 1e-300))
+        with np.errstate(over="ignore"):
+            away = np.where(outside == 1, np.inf, scale * outside / np.maximum(1 - outside, 1e-300))
         ends.append(share - away if below else share + away)
     return ends[0], ends[1]

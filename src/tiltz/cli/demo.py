@@ -47,8 +47,7 @@ class _Found:
     lo: Floats
     hi: Floats
     reward: Floats
-    policy_reward: Floats
-    policy_kl: Floats
+    audit: tiltz.Audit
 
 
 @click.command()
@@ -89,8 +88,8 @@ def demo(beta: float, n_prompts: int, rows: int, n: int, output: str) -> None:
     _write(found, beta, folder / "log_z.csv")
     click.echo(f"log Z (nats) at beta {number(beta)}: from {n} draws per prompt, and by best-first search\n")
     click.echo(_prompts_table(found, rows))
-    click.echo("\nWhere the fine-tuned policy stands: means over prompts, in units of reward\n")
-    click.echo(_policy_table(found, beta))
+    click.echo("\nWhere the fine-tuned policy stands, over the prompts of each kind\n")
+    click.echo(_policy_table(found))
     click.echo()
     for sentence in _sentences(found):
         click.echo("\n".join(paragraph(sentence)))
@@ -100,6 +99,8 @@ def demo(beta: float, n_prompts: int, rows: int, n: int, output: str) -> None:
     one, other = ("label" if "label" in names else names[0], "review" if "review" in names else names[-1])
     click.echo(f"  tiltz estimate {place}/{one}/reference --beta {number(beta)}")
     click.echo(f"  tiltz sweep {place}/{other}/reference --betas 0.05:5:9")
+    audit = f"tiltz audit {place}/{other}/policy --reference {place}/{other}/reference"
+    click.echo(f"  {audit} \\\n    --score-policy tiny:policy --beta {number(beta)}")
 
 
 def _kinds(n_prompts: int) -> list[_Kind]:
@@ -120,23 +121,23 @@ def _kinds(n_prompts: int) -> list[_Kind]:
 
 
 def _find(kind: _Kind, beta: float, n: int, folder: Path) -> _Found:
-    """Draw from the reference and the policy, search, and estimate."""
+    """Draw from the reference and the policy, search, estimate, and audit."""
     from tiltz import lm
+    from tiltz.rollouts.audited import read_audited
 
     reference, policy = lm.load("tiny"), lm.load("tiny:policy")
     tiltz.rollout(reference, kind.reward, kind.rows, n, folder / "reference")
     tiltz.rollout(reference, kind.reward, kind.rows, n, folder / "policy", policy=policy)
     certain = [_certified(reference, kind, row, beta) for row in kind.rows]
     drawn = tiltz.read(folder / "reference")
-    of_policy = tiltz.read(folder / "policy")
+    both = read_audited(folder / "policy", folder / "reference", score_policy="tiny:policy")
     return _Found(
         kind=kind,
         drawn=tiltz.estimate(drawn, beta),
         lo=np.array([estimate.lo[0, 0] for estimate in certain]),
         hi=np.array([estimate.hi[0, 0] for estimate in certain]),
         reward=drawn.reward.reshape(-1, n).mean(axis=1),
-        policy_reward=of_policy.reward.reshape(-1, n).mean(axis=1),
-        policy_kl=-of_policy.log_weight.reshape(-1, n).mean(axis=1),
+        audit=tiltz.audit(both.policy, beta, reference=both.reference, checks=both.checks),
     )
 
 
@@ -167,16 +168,17 @@ def _prompts_table(found: list[_Found], rows: int) -> str:
     return text + (f"\n... {len(lines) - len(chosen)} more in log_z.csv" if len(chosen) < len(lines) else "")
 
 
-def _policy_table(found: list[_Found], beta: float) -> str:
-    """Return one line per kind of prompt: rewards, divergence, objective and ceiling."""
-    headers = ["prompts", "E[r] reference", "E[r] policy", "KL (nats)", "J", "ceiling V", "95% interval"]
+def _policy_table(found: list[_Found]) -> str:
+    """Return one line per kind of prompt: rewards, divergence, objective, ceiling, and how much of it is reached."""
+    headers = ["prompts", "E_ref[r]", "E[r]", "KL", "J", "V", "collected", "verdict"]
     lines = []
     for part in found:
-        ceiling, kl = part.drawn.overall, float(part.policy_kl.mean())
-        rewards = float(part.reward.mean()), float(part.policy_reward.mean())
-        numbers = [*rewards, kl, rewards[1] - beta * kl, ceiling.soft_value[0]]
-        lines.append([part.kind.name, *map(number, numbers), _between(ceiling.lo[0], ceiling.hi[0])])
-    return table(headers, lines, right=range(1, len(headers)))
+        whole = part.audit.overall
+        shown = (whole.reference_reward, whole.reward, whole.kl, whole.achieved, whole.ceiling)
+        share = [f"{100 * x:.0f}" for x in (whole.share.value, whole.share.lo, whole.share.hi)]
+        collected = f"{share[0]}% [{share[1]}, {share[2]}]"
+        lines.append([part.kind.name, *(number(q.value, 3) for q in shown), collected, whole.verdict])
+    return table(headers, lines, right=range(1, 7))
 
 
 def _sentences(found: list[_Found]) -> list[str]:
@@ -186,8 +188,8 @@ def _sentences(found: list[_Found]) -> list[str]:
     agree = (lo <= most) & (least <= hi)
     level = found[0].drawn.level
     return [
-        "reward: mean of the draws. J = E[r] - beta KL(policy || reference), which no policy can bring above the "
-        "ceiling V = beta log Z.",
+        "reward: mean of the draws. J = E[r] - beta KL(policy || reference), in units of reward, which no policy can "
+        "bring above V = beta log Z; collected: (J - E_ref[r]) / (V - E_ref[r]), with its 95% interval.",
         f"Interval and certified limits overlap for {agree.sum()} of {agree.size} prompts; where an interval holds the "
         f"truth they must, and it does for at least {level:.0%} on average.",
         "Search is sure where answers are few: sums, lists, labels. Reviews and stories have too many completions to "

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tiltz.errors import InputError
 from tiltz.lm.following import Following
+from tiltz.lm.calls import check_pairs, streams_of
 from tiltz.lm.protocol import Completion, Prompt, Streams
 from tiltz.lm.spec import SamplingSpec
 from tiltz.lm.whole import can_be_drawn, end_of, outcome_of
@@ -137,11 +138,7 @@ class LocalModel:
         list of list of Completion
             ``n`` for each prompt.
         """
-        streams = rng.spawn(len(prompts)) if isinstance(rng, np.random.Generator) else list(rng)
-        if len(streams) != len(prompts):
-            raise InputError(
-                f"there must be one generator, or one for each of the {len(prompts)} prompts; found {len(streams)}."
-            )
+        streams = streams_of(rng, prompts)
         if not streams:
             return []
         self._check_room(prompts)
@@ -186,10 +183,7 @@ class LocalModel:
             If ids neither end with the end token or a stop string nor have ``max_tokens`` tokens: they are no whole
             outcome.
         """
-        if len(prompts) != len(completions):
-            raise InputError(
-                f"there must be one prompt for each completion; found {len(prompts)} and {len(completions)}."
-            )
+        check_pairs(prompts, completions)
         ids = [outcome_of(completion, self) for completion in completions]
         total = np.empty(len(ids))
         order = sorted(range(len(ids)), key=lambda i: (str(prompts[i]), len(ids[i])))

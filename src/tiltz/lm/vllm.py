@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -11,14 +12,15 @@ import numpy.typing as npt
 
 from tiltz.errors import InputError, MissingExtraError
 from tiltz.lm.adapters import identity_of, settings_of
+from tiltz.lm.calls import check_pairs, streams_of
 from tiltz.lm.protocol import Completion, Prompt, Streams
-from tiltz.lm.served.tokenizer import Tokenizer, tokenizer_of
+from tiltz.lm.served.vllm import check_spec
 from tiltz.lm.spec import SamplingSpec
-from tiltz.lm.whole import outcome_of
+from tiltz.lm.tokenizer import Tokenizer, tokenizer_of
+from tiltz.lm.whole import can_be_drawn, outcome_of
 
 Floats = npt.NDArray[np.float64]
 
-_TEMPERATURES = (0.01, 2.0)  # what vLLM takes; below, it would silently draw at the lowest
 _SEEDS = 2**62  # vLLM adds the number of the completion
 
 
@@ -37,9 +39,12 @@ class VllmModel:
         What the model is.
     adapter : vllm.lora.request.LoRARequest, optional
         What is put on the weights in every call.
+    turn : threading.Lock, optional
+        Of the engine, which one thread at a time may call; models that share an engine share it.
 
     Notes
     -----
+    A model may be called from several threads: they take turns.
     Every prompt has a seed from its own random stream; vLLM repeats draws as far as its arithmetic does not depend on
     the batch. It scores given tokens at temperature 1 without truncation only, and so does ``log_prob``.
     """
@@ -52,13 +57,11 @@ class VllmModel:
         *,
         ref_id: dict[str, Any],
         adapter: Any = None,
+        turn: Lock | None = None,
     ) -> None:
-        low, high = _TEMPERATURES
-        if not low <= spec.temperature <= high:
-            raise InputError(
-                f"vLLM draws at temperatures from {low} to {high}; found {spec.temperature}. Take hf: for another one."
-            )
+        check_spec(spec)
         self.llm, self.tokenizer, self.spec, self.adapter = llm, tokenizer, spec, adapter
+        self.turn = turn or Lock()
         self.ref_id = {**ref_id, **spec.to_dict()}
 
     @property
@@ -96,12 +99,8 @@ class VllmModel:
         list of list of Completion
             ``n`` for each prompt.
         """
-        streams = rng.spawn(len(prompts)) if isinstance(rng, np.random.Generator) else list(rng)
-        if len(streams) != len(prompts):
-            raise InputError(
-                f"there must be one generator, or one for each of the {len(prompts)} prompts; found {len(streams)}."
-            )
-        asked = [self._asked(n=n, seed=int(stream.integers(_SEEDS)), logprobs=0) for stream in streams]
+        seeds = [int(stream.integers(_SEEDS)) for stream in streams_of(rng, prompts)]
+        asked = [self._asked(n=n, seed=seed, logprobs=0) for seed in seeds]
         drawn = self._run([self.tokenizer.encode_prompt(prompt) for prompt in prompts], asked)
         for request in drawn:
             if len(request.outputs) != n:
@@ -136,13 +135,10 @@ class VllmModel:
                 f"from: {self.spec!r:.200}. What it draws comes with its log-probability; score other completions with "
                 "hf: and the same weights."
             )
-        if len(prompts) != len(completions):
-            raise InputError(
-                f"there must be one prompt for each completion; found {len(prompts)} and {len(completions)}."
-            )
+        check_pairs(prompts, completions)
         ids = [outcome_of(completion, self) for completion in completions]
         total = np.full(len(ids), -np.inf)
-        some = [i for i, whole in enumerate(ids) if self._possible(whole)]
+        some = [i for i, whole in enumerate(ids) if can_be_drawn(whole, self)]
         begun = [self.tokenizer.encode_prompt(prompts[i]) for i in some]
         params = self._asked(max_tokens=1, stop=[], detokenize=False, prompt_logprobs=0)
         wholes = [[*before, *ids[i]] for i, before in zip(some, begun, strict=True)]
@@ -174,7 +170,8 @@ class VllmModel:
         if not ids:
             return []
         requests = [{"prompt_token_ids": one} for one in ids]
-        return self.llm.generate(requests, params, use_tqdm=False, lora_request=self.adapter)
+        with self.turn:
+            return self.llm.generate(requests, params, use_tqdm=False, lora_request=self.adapter)
 
     def _completion(self, output: Any) -> Completion:
         ids = tuple(int(i) for i in output.token_ids)
@@ -196,9 +193,6 @@ class VllmModel:
             f"({longest}); vLLM ended one of {len(ids)} tokens by {reason!r} ({output.stop_reason!r}). Its context "
             "(max_model_len) may be too short, or its end token another one than the tokenizer's."
         )
-
-    def _possible(self, ids: tuple[int, ...]) -> bool:
-        return self.end_id not in ids[:-1] and len(ids) <= self.spec.max_tokens
 
 
 def _reported(log_probs: Any, ids: tuple[int, ...]) -> list[float]:
@@ -276,14 +270,16 @@ def load_vllm(
         "chat_template": getattr(llm.get_tokenizer(), "chat_template", None),
         "adapter": adapter,
     }
+    turn = None if base is None else base.turn
     if adapter is None:
-        return VllmModel(llm, tokenizer, spec, ref_id=ref_id)
+        return VllmModel(llm, tokenizer, spec, ref_id=ref_id, turn=turn)
     identity = identity_of(adapter)
     # One number for one adapter, also in a later call on the same engine.
     request = import_module("vllm.lora.request").LoRARequest(
         lora_name=identity, lora_int_id=1 + int(identity[:7], 16), lora_path=adapter
     )
-    return VllmModel(llm, tokenizer, spec, ref_id={**ref_id, "adapter_weights": identity}, adapter=request)
+    ref_id["adapter_weights"] = identity
+    return VllmModel(llm, tokenizer, spec, ref_id=ref_id, adapter=request, turn=turn)
 
 
 def _rank(adapter: str) -> int:

@@ -39,10 +39,16 @@ class FakeServer:
         Which log-probabilities are told: processed, tempered or raw.
     most : int
         Completions of one request at most.
+    scores : bool
+        Whether log-probabilities of a prompt are told.
     all_tokens : bool
         Whether log-probabilities of the whole vocabulary may be asked for.
+    shift : float
+        Added to every log-probability of what is drawn, as if logits were told.
     end_told : bool
         Whether openai tells the log-probability of the end token.
+    ended_by : int, optional
+        The end token that vllm or sglang says a completion ended with, if not the tokenizer's.
     fault : callable
         Given the number of a request for completions, how it fails.
     """
@@ -51,8 +57,11 @@ class FakeServer:
     kind: str = "vllm"
     reports: str = "processed"
     most: int = 1000
+    scores: bool = True
     all_tokens: bool = True
+    shift: float = 0.0
     end_told: bool = True
+    ended_by: int | None = None
     fault: Callable[[int], Fault] = lambda number: None
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: set[str | None] = field(default_factory=set)
@@ -90,26 +99,32 @@ class FakeServer:
             "tempered": replace(spec, top_k=0, top_p=1.0, min_p=0.0),
             "raw": replace(spec, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0),
         }[self.reports]
-        return [(c, steps(LocalModel(self.model.engine, reported, ref_id={}), prompt, c.ids)) for c in found]
+        told = LocalModel(self.model.engine, reported, ref_id={})
+        return [(c, [p + self.shift for p in steps(told, prompt, c.ids)]) for c in found]
 
     def completions(self, body: dict[str, Any]) -> Any:
         if self.kind == "vllm" and not set(body) <= set(VLLM_FIELDS.split()):
             return 400, {"error": {"message": f"unknown: {set(body) - set(VLLM_FIELDS.split())}"}}
+        if self.kind == "vllm" and body["temperature"] > 2:
+            return 400, {"error": {"message": "temperature must be in [0, 2]"}}
         found = self.drawn(body["prompt"], body["n"], body.get("seed"), spec_of(body, "max_tokens"))
         choices = []
         for i, (c, log_probs) in enumerate(found):
             told = log_probs if self.end_told or c.ended != "end" else log_probs[:-1]
             choice = {
                 "index": i, "text": c.text, "finish_reason": "length" if c.truncated else "stop",
-                "logprobs": {"token_logprobs": told},
+                "logprobs": {"token_logprobs": told, "tokens": self.pieces(c.ids)},
             }  # fmt: skip
             if self.kind == "vllm":
                 matched = next((s for s in body["stop"] if s in c.text), None)
                 choice |= {"token_ids": list(c.ids), "stop_reason": matched if c.ended == "stop" else None}
+                choice |= {"stop_reason": self.ended_by} if c.ended == "end" else {}
             choices.append(choice)
         return {"choices": choices[::-1] if self.kind == "vllm" else choices}
 
     def scored(self, body: dict[str, Any]) -> Any:
+        if not self.scores:
+            return 400, {"error": {"message": "prompt_logprobs is not supported"}}
         every = body.get("prompt_logprobs") == -1
         if every and not self.all_tokens:
             return 400, {
@@ -151,11 +166,15 @@ class FakeServer:
         for c, log_probs in found:
             end: dict[str, Any] = {"type": "length" if c.truncated else "stop"}
             if c.ended != "length":
-                end["matched"] = self.model.end_id if c.ended == "end" else sampling["stop"][0]
+                end["matched"] = (self.ended_by or c.ids[-1]) if c.ended == "end" else sampling["stop"][0]
             told = [[p, i, None] for p, i in zip(log_probs, c.ids, strict=True)]
             meta = {"finish_reason": end, "output_token_logprobs": told}
             answers.append({"text": c.text, "output_ids": list(c.ids), "meta_info": meta})
         return answers if len(answers) > 1 else answers[0]
+
+    def pieces(self, ids: tuple[int, ...]) -> list[str]:
+        """Return what every token adds to the text, as a server's vocabulary writes it, spaces first."""
+        return ["</s>" if i == self.model.end_id else f" {self.model.decode([i])}" for i in ids]
 
     def raw_rows(self, ids: list[int]) -> list[list[float]]:
         """Return what may follow every prefix of a prompt, under the model itself."""
@@ -212,6 +231,10 @@ class _Handler(BaseHTTPRequestHandler):
                 for choice in found["choices"]:
                     values = choice["logprobs"]["token_logprobs"]
                     choice["logprobs"] = None if fault == "no log-probs" else {"token_logprobs": values[:-1]}
+            if fault == "other tokens":
+                for choice in found["choices"]:
+                    told = choice["logprobs"]["tokens"]
+                    told[:2] = [told[0] + told[1][:2], told[1][2:]]
             self.answer(status, found, cut=fault == "half")
 
     def answer(

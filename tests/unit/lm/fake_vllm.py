@@ -7,6 +7,7 @@ processed log-probabilities of the tokens drawn, raw ones of a prompt's tokens, 
 import json
 import sys
 from pathlib import Path
+from threading import Lock
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -34,12 +35,20 @@ class LLM:
         self.base = load_transformers(model, spec=SamplingSpec())
         config = self.base.engine.model.config
         self.model_config = SimpleNamespace(dtype="torch.float32", get_vocab_size=lambda: config.vocab_size)
+        self.turn = Lock()
         LLM.made.append(self)
 
     def get_tokenizer(self) -> Any:
         return self.base.engine.tokenizer
 
     def generate(self, prompts: Any, sampling_params: Any, **options: Any) -> list[Any]:
+        assert self.turn.acquire(blocking=False), "an engine of vLLM is called by one thread at a time"
+        try:
+            return self._generate(prompts, sampling_params, options)
+        finally:
+            self.turn.release()
+
+    def _generate(self, prompts: Any, sampling_params: Any, options: dict[str, Any]) -> list[Any]:
         assert set(options) <= set(RECORDED["LLM.generate"])
         assert all(set(prompt) <= set(RECORDED["TokensPrompt"]) for prompt in prompts)
         assert not sampling_params or len(sampling_params) == len(prompts)

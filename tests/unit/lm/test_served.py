@@ -18,7 +18,8 @@ from tests.unit.lm.llama_server import llama_server as llama_server
 from tiltz import lm
 from tiltz.errors import InputError, MissingExtraError, ServerError
 from tiltz.lm.load import EMBEDDED
-from tiltz.lm.served.client import finished, seconds_asked
+from tiltz.lm.served.client import Client, finished, seconds_asked
+from tiltz.lm.tokenizer import tokenizer_of
 from tiltz.lm.words import Words
 from tiltz.rollouts.drawing import rollout
 from tiltz.testbeds import check_language_model
@@ -30,7 +31,8 @@ SPECS = {
     "plain": lm.SamplingSpec(max_tokens=24),
     "tempered": lm.SamplingSpec(max_tokens=24, temperature=1.3),
     "truncated": lm.SamplingSpec(max_tokens=24, temperature=0.8, top_k=40, top_p=0.9, min_p=0.02),
-    "stop": lm.SamplingSpec(max_tokens=24, stop=("the", "is")),
+    "stop": lm.SamplingSpec(max_tokens=24, stop=(" the", " is")),
+    "tempered stop": lm.SamplingSpec(max_tokens=24, temperature=1.3, stop=(" the", " is")),
 }
 
 
@@ -50,14 +52,27 @@ def flat(prompts, drawn):
 # A real server: llama.cpp's.
 
 
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("spec", ["truncated", "stop"])
 def test_llama_cpp_keeps_the_promises(spec, llama_server):
-    check_language_model(served(llama_server, SPECS[spec]), PROMPTS[::80], n=6)
+    tokenizer = Spaced(local(SPECS[spec]).engine)
+    model = lm.load(f"openai:{llama_server}", spec=SPECS[spec], tokenizer=tokenizer)
+    check_language_model(model, PROMPTS[::80], n=6)
+
+
+class Spaced:
+    """A tokenizer whose texts are those of the server's vocabulary: every word begins with a space."""
+
+    def __init__(self, tokenizer):
+        self.tokenizer, self.end_id = tokenizer, tokenizer.end_id
+        self.encode, self.encode_prompt = tokenizer.encode, tokenizer.encode_prompt
+
+    def decode(self, ids):
+        return "".join(f" {self.tokenizer.decode([i])}" for i in ids)
 
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_llama_cpp_draws_and_scores_as_the_model_does(spec, llama_server):
-    prompts = PROMPTS[::10]
+    prompts = PROMPTS[::20]
     model = served(f"{llama_server}/v1/#reference", SPECS[spec])
     drawn = model.sample(prompts, 5, np.random.default_rng(0))
     assert [len(group) for group in drawn] == [5] * len(prompts)
@@ -67,11 +82,11 @@ def test_llama_cpp_draws_and_scores_as_the_model_does(spec, llama_server):
     some = slice(0, 30)
     assert np.abs(truth[some] - model.log_prob(prompts[some], completions[some])).max() < 1e-3
     assert [local(SPECS[spec]).decode(c.ids) for c in completions] == [c.text for c in completions]
-    assert {c.ended for c in completions} <= {"end", "length", "stop"}
+    assert {c.ended for c in completions} - {"length"} == {"end", *(["stop"] if "stop" in spec else [])}
 
 
 @pytest.mark.parametrize(
-    ("spec", "n"), [(lm.SamplingSpec(max_tokens=2), 1200), (lm.SamplingSpec(max_tokens=2, top_p=0.8), 500)]
+    ("spec", "n"), [(lm.SamplingSpec(max_tokens=2), 1000), (lm.SamplingSpec(max_tokens=2, top_p=0.8), 400)]
 )
 def test_llama_cpp_draws_with_the_probabilities_that_it_says(spec, n, llama_server):
     drawn = served(llama_server, spec).sample([SUM], n, np.random.default_rng(3))[0]
@@ -123,9 +138,12 @@ def test_what_a_server_says_of_itself_is_the_reference(llama_server):
         _ = served(f"{llama_server}#other").ref_id
 
 
-def test_completions_that_were_drawn_otherwise_are_refused(llama_server):
+def test_completions_that_were_drawn_otherwise_are_refused(llama_server, monkeypatch):
+    post = Client.post
+    otherwise = lambda self, path, body: post(self, path, {**body, "temperature": 0.5})  # noqa: E731
+    monkeypatch.setattr(Client, "post", otherwise)
     with pytest.raises(ServerError, match=r"drawn with temperature = 1\.0; the server drew with 0\.5"):
-        served(llama_server, extra={"temperature": 0.5}).sample([SUM], 1, np.random.default_rng(0))
+        served(llama_server).sample([SUM], 1, np.random.default_rng(0))
 
 
 def test_a_context_that_is_too_short_is_no_length(llama_server):
@@ -155,14 +173,17 @@ def test_other_servers_keep_the_promises(kind, spec, options):
         check_language_model(served(url, SPECS[spec]), PROMPTS[::80], n=4)
 
 
-@pytest.mark.parametrize("kind", ["vllm", "sglang"])
 @pytest.mark.parametrize(
-    ("reports", "spec", "says"),
+    ("kind", "reports", "spec", "says"),
     [
-        ("raw", "tempered", "which has a temperature"),
-        ("tempered", "truncated", "which has a truncation"),
-        ("tempered", "tempered", None),
-        ("processed", "truncated", None),
+        ("vllm", "raw", "tempered", "which has a temperature"),
+        ("vllm", "tempered", "truncated", "which has a truncation"),
+        ("vllm", "processed", "tempered", None),
+        ("vllm", "processed", "truncated", None),
+        ("sglang", "raw", "tempered", "which has a temperature"),
+        ("sglang", "tempered", "truncated", "which has a truncation"),
+        ("sglang", "tempered", "tempered", None),
+        ("sglang", "processed", "truncated", None),
     ],
 )
 def test_log_probs_from_before_what_is_drawn_are_refused(kind, reports, spec, says):
@@ -176,6 +197,101 @@ def test_log_probs_from_before_what_is_drawn_are_refused(kind, reports, spec, sa
         else:
             with pytest.raises(InputError, match=says):
                 model.sample([SUM], 4, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("shift", "error", "says"),
+    [
+        (37.5, ServerError, r"at most 0; the server reported 3\d\..*--logprobs-mode"),
+        (-12.0, InputError, "logits"),
+    ],
+)
+def test_logits_are_no_log_probs(shift, error, says):
+    with (
+        serving(FakeServer(local(SPECS["plain"]), reports="raw", shift=shift)) as url,
+        pytest.raises(error, match=says),
+    ):
+        served(url).sample([SUM], 2, np.random.default_rng(0))
+
+
+def test_a_server_that_does_not_score_draws_from_the_model_itself():
+    with serving(FakeServer(local(SPECS["plain"]), reports="raw", scores=False)) as url:
+        drawn = served(url).sample([SUM], 4, np.random.default_rng(0))[0]
+        with pytest.raises(ServerError, match="prompt_logprobs is not supported"):
+            served(url).log_prob([SUM], drawn[:1])
+    truth = local(SPECS["plain"]).log_prob([SUM] * 4, drawn)
+    assert np.abs(truth - [c.log_prob for c in drawn]).max() < 1e-4
+
+
+@pytest.mark.parametrize("spec", [{"temperature": 0.005}, {"temperature": 3.0}])
+def test_temperatures_that_vllm_would_change_are_refused(spec):
+    with (
+        serving(FakeServer(local(SPECS["plain"]))) as url,
+        pytest.raises(InputError, match=r"from 0\.01 to 2\.0"),
+    ):
+        _ = served(url, lm.SamplingSpec(**spec)).ref_id
+
+
+@pytest.mark.parametrize(("kind", "says"), [("vllm", "with 7, another end"), ("sglang", "ended with 7, and")])
+def test_other_end_tokens_than_the_tokenizers_are_refused(kind, says):
+    model = local(SPECS["plain"])
+    with (
+        serving(FakeServer(model, kind=kind, ended_by=7)) as url,
+        pytest.raises(ServerError, match=says),
+    ):
+        served(url).sample([SUM], 4, np.random.default_rng(0))
+    other = WithEnd(model.engine, end_id=7)
+    with serving(FakeServer(model, kind=kind)) as url:
+        of_another = lm.load(f"openai:{url}", spec=SPECS["plain"], tokenizer=other)
+        with pytest.raises(
+            ServerError, match=rf"of the tokenizer \(7\); the server ended one with {model.end_id}"
+        ):
+            of_another.sample([SUM], 4, np.random.default_rng(0))
+
+
+class WithEnd:
+    """A tokenizer with another end token."""
+
+    def __init__(self, tokenizer, *, end_id):
+        self.end_id = end_id
+        self.encode, self.encode_prompt, self.decode = (
+            tokenizer.encode,
+            tokenizer.encode_prompt,
+            tokenizer.decode,
+        )
+
+
+def test_text_that_was_drawn_as_other_tokens_is_refused():
+    fake = FakeServer(local(SPECS["plain"]), kind="openai", fault=lambda number: "other tokens")
+    with (
+        serving(fake) as url,
+        pytest.raises(ServerError, match="must become the tokens that were drawn; token 0"),
+    ):
+        served(url).sample([SUM], 4, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("kind", ["llama.cpp", "vllm", "sglang", "openai"])
+@pytest.mark.parametrize("name", ["temperature", "logit_bias"])
+def test_further_fields_that_say_what_the_spec_says_are_refused(kind, name, request):
+    with serving(FakeServer(local(SPECS["plain"]), kind=kind)) as url:
+        place = request.getfixturevalue("llama_server") if kind == "llama.cpp" else url
+        model = served(place, extra={name: 0.3, "user": "me"})
+        for ask in (
+            lambda: model.sample([SUM], 1, np.random.default_rng(0)),
+            lambda: model.log_prob([SUM], ["six"]),
+        ):
+            with pytest.raises(InputError, match=f"said by the spec alone.*leave out {name}\\."):
+                ask()
+
+
+def test_what_goes_on_after_a_stop_string_is_never_drawn():
+    model = local(SPECS["stop"])
+    the, six = model.encode("the")[0], model.encode("six")[0]
+    with serving(FakeServer(model)) as url:
+        some = [(six, the), (six, the, model.end_id), (six, the, the)]
+        found = served(url, SPECS["stop"]).log_prob([SUM] * 3, some)
+    assert found[0] == pytest.approx(model.log_prob([SUM], [some[0]])[0], abs=1e-3)
+    assert list(found[1:]) == [-np.inf, -np.inf]
 
 
 def test_what_a_server_cannot_do_is_said():
@@ -212,7 +328,7 @@ def test_as_many_completions_come_as_asked_for(most):
     with serving(fake) as url:
         drawn = served(url).sample(PROMPTS[:3], 7, np.random.default_rng(0))
     assert [len(group) for group in drawn] == [7, 7, 7]
-    seeds = [body["seed"] for body in fake.asked]
+    seeds = [body["seed"] for body in fake.asked[1:]]  # the first finds out what is reported
     assert len(set(seeds)) == len(seeds) == 3 * -(-7 // most)
 
 
@@ -276,10 +392,10 @@ def test_a_server_that_keeps_failing_is_given_up(fault, says, n_asked):
     with serving(fake) as url:
         timeout = 1.0 if fault == "hang" else 60.0
         model = served(url, concurrency=1, retries=2, backoff=0.005, timeout=timeout, api_key="sk-secret")
-        fake.fault = lambda number: fault if number > 2 else None
+        fake.fault = lambda number: fault if number > 3 else None
         with pytest.raises(ServerError, match=f"{says}.* 2 of the 5 prompts of this call had all"):
             model.sample(PROMPTS[:5], 3, np.random.default_rng(0))
-    assert len(fake.asked) == 2 + n_asked
+    assert len(fake.asked) == 3 + n_asked
 
 
 def test_a_server_that_is_not_there_is_named_a_connection_refused():
@@ -298,7 +414,7 @@ def test_a_server_that_says_when_to_come_again_is_believed():
 
 
 def test_a_rollout_keeps_what_is_finished_and_goes_on(tmp_path):
-    fake = FakeServer(local(SPECS["plain"]), fault=lambda number: "503" if number > 7 else None)
+    fake = FakeServer(local(SPECS["plain"]), fault=lambda number: "503" if number > 8 else None)
     reward = lambda completions, **columns: [float(len(text)) for text in completions]  # noqa: E731
     with serving(fake) as url:
         model = served(url, concurrency=1, retries=1, backoff=0.005)
@@ -360,11 +476,29 @@ def test_tokenizers_of_every_kind_say_the_same():
     )
 
 
+@pytest.mark.parametrize(
+    ("made", "first", "ids"),
+    [([], None, [2]), ([], 1, [1]), ([2], 1, [1]), ([7, 2], 1, [7]), ([1, 7], 1, [1, 7])],
+)
+def test_a_prompt_begins_a_text_and_is_never_empty(made, first, ids):
+    class Given:
+        eos_token_id, bos_token_id = 2, first
+
+        def __call__(self, text, *, add_special_tokens):
+            return {"input_ids": made if add_special_tokens else []}
+
+    assert tokenizer_of(Given()).encode_prompt("") == ids
+
+
 def test_ids_that_are_no_outcome_are_refused():
     model = lm.load("openai:http://127.0.0.1:9", spec=SPECS["stop"], tokenizer=REFERENCE)
     for ids in ((), (-1, 2), (59,), (59, 60)):
         with pytest.raises(InputError, match="ids must be"):
             model.log_prob([SUM], [ids])
+    with pytest.raises(InputError, match="one prompt for each completion; found 1 and 2"):
+        model.log_prob([SUM], [(2,), (2,)])
+    with pytest.raises(InputError, match="each of the 1 prompts; found 2"):
+        model.sample([SUM], 1, np.random.default_rng(0).spawn(2))
 
 
 def test_a_model_is_used_where_an_event_loop_runs():

@@ -1,6 +1,8 @@
 """Models run by vLLM: what is asked of it, and that what it reports is read right; over its recorded types."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, BrokenBarrierError
 
 import numpy as np
 import pytest
@@ -40,7 +42,7 @@ def test_draws_have_the_log_probabilities_of_the_spec(spec, toy, vllm):
 
 
 def test_everything_that_changes_the_distribution_is_asked_for(toy, vllm):
-    spec = SamplingSpec(temperature=0.7, top_k=5, top_p=0.9, min_p=0.05, max_tokens=3, stop=("d",))
+    spec = SamplingSpec(temperature=0.7, top_k=5, top_p=0.9, max_tokens=3, stop=("d",))
     model = lm.load(f"vllm:{toy}", spec=spec, max_model_len=64)
     model.sample(["a", "b"], 3, np.random.default_rng(0))
     (llm,) = vllm.made
@@ -52,7 +54,7 @@ def test_everything_that_changes_the_distribution_is_asked_for(toy, vllm):
     seeds = [params.pop("seed") for params in asked]
     assert len(set(seeds)) == 2
     assert asked[0] == asked[1] == {
-        "n": 3, "logprobs": 0, "temperature": 0.7, "top_k": 5, "top_p": 0.9, "min_p": 0.05, "max_tokens": 3,
+        "n": 3, "logprobs": 0, "temperature": 0.7, "top_k": 5, "top_p": 0.9, "min_p": 0.0, "max_tokens": 3,
         "stop": ["d"], "detokenize": True, "include_stop_str_in_output": True, "presence_penalty": 0.0,
         "frequency_penalty": 0.0, "repetition_penalty": 1.0, "min_tokens": 0, "ignore_eos": False,
     }  # fmt: skip
@@ -71,6 +73,33 @@ def test_scores_are_those_of_transformers(toy, vllm):
     assert model.log_prob([], []).shape == (0,)
     with pytest.raises(InputError, match="a whole outcome"):
         model.log_prob(["a"], [(4, 5)])
+
+
+def test_what_goes_on_after_a_stop_string_is_never_drawn(toy, vllm):
+    model, exact = lm.load(f"vllm:{toy}", spec=SPECS["stop"]), build("hf", toy, SPECS["stop"])[0]
+    (stop,) = exact.encode("d")
+    some = [(4, stop), (4, stop, 2), (stop, 4, stop)]
+    found, wanted = (m.log_prob(["a"] * 3, some) for m in (model, exact))
+    assert found[0] == pytest.approx(wanted[0], abs=1e-4)
+    assert list(found[1:]) == [-np.inf, -np.inf]
+
+
+def test_threads_take_turns_with_an_engine(toy, vllm, monkeypatch):
+    first = lm.load(f"vllm:{toy}", spec=SPECS["plain"])
+    second = lm.load(f"vllm:{toy}", spec=SPECS["plain"], base=first)
+    real, both, met = vllm.generate, Barrier(2), []
+
+    def generate(*given, **options):
+        try:
+            met.append(both.wait(timeout=0.3))
+        except BrokenBarrierError:
+            return real(*given, **options)
+
+    monkeypatch.setattr(vllm, "generate", generate)
+    with ThreadPoolExecutor(2) as pool:
+        scores = [pool.submit(model.log_prob, ["a"], [(4, 2)]) for model in (first, second)]
+    assert met == []
+    assert scores[0].result() == scores[1].result()
 
 
 @pytest.mark.parametrize("spec", ["tempered", "top_k", "top_p", "min_p"])
@@ -140,6 +169,7 @@ def test_answers_that_say_less_are_refused(change, says, toy, vllm, monkeypatch)
 def test_arguments_that_are_refused(toy, vllm):
     for options, says in (
         ({"spec": SamplingSpec(temperature=3)}, r"from 0\.01 to 2\.0"),
+        ({"spec": SamplingSpec(min_p=0.1, top_p=0.9)}, "min_p before top_p"),
         ({"logprobs_mode": "raw_logprobs"}, "leave out logprobs_mode"),
     ):
         with pytest.raises(InputError, match=says):

@@ -9,8 +9,8 @@ from tiltz.errors import InputError, MissingExtraError
 from tiltz.lm.served.client import Access
 from tiltz.lm.served.connect import KINDS, key_of
 from tiltz.lm.served.model import ServedModel
-from tiltz.lm.served.tokenizer import Tokenizer, tokenizer_of
 from tiltz.lm.spec import SamplingSpec
+from tiltz.lm.tokenizer import Tokenizer, tokenizer_of
 
 __all__ = ["ServedModel", "Tokenizer", "load_served"]
 
@@ -53,7 +53,8 @@ def load_served(
     backoff : float
         Seconds before the first repetition, about; twice as many before each further one, unless the server says.
     extra : dict, optional
-        Further fields of every request, such as a provider's own; they belong to the reference.
+        Further fields of every request, such as a provider's own; they belong to the reference, and must be none that
+        the spec speaks of.
 
     Returns
     -------

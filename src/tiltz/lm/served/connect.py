@@ -11,9 +11,9 @@ from tiltz.lm.served.dialect import Dialect, Served
 from tiltz.lm.served.llama_cpp import LlamaCpp
 from tiltz.lm.served.openai import OpenAi
 from tiltz.lm.served.sglang import SgLang
-from tiltz.lm.served.tokenizer import Tokenizer
 from tiltz.lm.served.vllm import Vllm
 from tiltz.lm.spec import SamplingSpec
+from tiltz.lm.tokenizer import Tokenizer
 
 KINDS = ("llama.cpp", "vllm", "sglang", "openai")
 _OWNERS = {"llamacpp": "llama.cpp", "vllm": "vllm", "sglang": "sglang"}

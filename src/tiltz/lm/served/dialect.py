@@ -7,12 +7,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from tiltz.errors import ServerError
+from tiltz.errors import InputError, ServerError
 from tiltz.lm.protocol import Prompt
 from tiltz.lm.served.client import Client
 from tiltz.lm.spec import SamplingSpec
 
 Ended = Literal["end", "stop", "length"]
+
+_ROUNDING = 1e-6  # nats, by which a log-probability may be above 0
+
+# What, in one server or another, decides which tokens are drawn, with which probabilities, or where they end.
+_SAID_BY_SPEC = frozenset({
+    "temperature", "dynatemp_range", "dynatemp_exponent", "top_k", "top_p", "min_p", "typical_p", "top_n_sigma",
+    "xtc_probability", "xtc_threshold", "samplers", "mirostat", "adaptive_target", "min_keep", "repetition_penalty",
+    "repeat_penalty", "presence_penalty", "frequency_penalty", "dry_multiplier", "length_penalty", "logit_bias",
+    "bad_words", "allowed_token_ids", "n", "n_cmpl", "best_of", "use_beam_search", "n_predict", "max_tokens",
+    "max_new_tokens", "max_completion_tokens", "min_tokens", "min_new_tokens", "thinking_token_budget", "ignore_eos",
+    "stop", "stop_token_ids", "stop_regex", "t_max_predict_ms", "prompt", "suffix", "echo", "truncate_prompt_tokens",
+    "grammar", "json_schema", "regex", "ebnf", "structural_tag", "guided_json", "guided_regex", "guided_choice",
+    "guided_grammar", "structured_outputs", "response_format", "logits_processors", "vllm_xargs",
+    "custom_logit_processor", "custom_params",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +64,10 @@ class Dialect(Protocol):
         """Return the tokens of a prompt, as the server makes them."""
         ...
 
+    async def check(self, client: Client, start: Sequence[int]) -> None:
+        """Draw after a prompt, once, to find out whether what is reported is what is drawn from, or refuse."""
+        ...
+
     async def draw(self, client: Client, start: Sequence[int], n: int, seed: int) -> list[Drawn]:
         """Return completions after a prompt, at most ``n``, whose log-probabilities are those of what is drawn from."""
         ...
@@ -73,6 +92,16 @@ def plain(spec: SamplingSpec) -> bool:
     return spec.temperature == 1.0 and not spec.truncates
 
 
+def with_extra(body: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+    """Return a request with fields of one's own, none of which may say something else than the spec does."""
+    taken = sorted(set(extra) & (_SAID_BY_SPEC | set(body)))
+    if taken:
+        raise InputError(
+            f"what is drawn from is said by the spec alone, and not by further fields; leave out {', '.join(taken)}."
+        )
+    return {**body, **extra}
+
+
 def numbers(values: Any, n: int, what: str) -> tuple[float, ...]:
     """Return the log-probability of every token, or say that some are missing."""
     if not isinstance(values, list) or len(values) != n:
@@ -84,6 +113,12 @@ def numbers(values: Any, n: int, what: str) -> tuple[float, ...]:
     if any(isinstance(v, bool) or not isinstance(v, int | float) or math.isnan(v) for v in values):
         raise ServerError(
             f"the log-probability of every token of {what} must be a number; found {values!r:.120}."
+        )
+    above = [v for v in values if v > _ROUNDING]
+    if above:
+        raise ServerError(
+            f"the log-probability of every token of {what} must be at most 0; the server reported {above[0]:g}. It may "
+            "report logits: start vLLM with --logprobs-mode processed_logprobs."
         )
     return tuple(float(v) for v in values)
 

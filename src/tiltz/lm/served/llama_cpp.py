@@ -10,7 +10,7 @@ from typing import Any
 from tiltz.errors import InputError, ServerError
 from tiltz.lm.protocol import Prompt
 from tiltz.lm.served.client import Client
-from tiltz.lm.served.dialect import Drawn, Served, field_of, numbers, plain, token_ids
+from tiltz.lm.served.dialect import Drawn, Served, field_of, numbers, plain, token_ids, with_extra
 from tiltz.lm.spec import SamplingSpec
 
 # Everything else that can change what is drawn; most is on, or may be set to be on, if nothing is said.
@@ -54,6 +54,9 @@ class LlamaCpp:
         )
         return token_ids(field_of(answer, "tokens"))
 
+    async def check(self, client: Client, start: Sequence[int]) -> None:
+        """Find out nothing: the server says with every completion how it was drawn."""
+
     async def draw(self, client: Client, start: Sequence[int], n: int, seed: int) -> list[Drawn]:
         """Draw one; it is drawn as asked, or refused."""
         settings = {**_settings(self.spec), "stop": list(self.spec.stop), "n_predict": self.spec.max_tokens}
@@ -61,27 +64,36 @@ class LlamaCpp:
         found = await self._complete(client, body)
         for answer in found:
             _check_drawn_as_asked(field_of(answer, "generation_settings"), settings)
-        return [self._drawn(answer) for answer in found]
+        return [await self._drawn(client, start, answer) for answer in found]
 
     async def score(self, client: Client, start: Sequence[int], ids: Sequence[int]) -> float:
         """Score token by token, the prompt anew for each: what it is given the server does not score."""
+        return sum(await self._steps(client, start, ids))
+
+    async def _steps(
+        self, client: Client, start: Sequence[int], ids: Sequence[int], first: int = 0
+    ) -> tuple[float, ...]:
+        """Return the log-probability of every token from the first one asked for."""
+        places = range(first, len(ids))
+        if not places:
+            return ()
         if plain(self.spec):
-            steps = [self._forced(client, [*start, *ids[:k]], ids[k]) for k in range(len(ids))]
-            return sum(await asyncio.gather(*steps))
+            steps = [self._forced(client, [*start, *ids[:k]], ids[k]) for k in places]
+            return tuple(await asyncio.gather(*steps))
         if not self.vocab_size:
             raise InputError(
                 "to score under this spec the server must say how many tokens there are (n_vocab)."
             )
-        before = [[*start, *ids[:k]] for k in range(len(ids))]
+        before = [[*start, *ids[:k]] for k in places]
         body = {**_settings(self.spec), "prompt": before, "n_predict": 1, "n_probs": self.vocab_size}
         found = await self._complete(client, body)
         found.sort(key=lambda answer: field_of(answer, "index"))
-        total = 0.0
-        for answer, wanted in zip(found, ids, strict=True):
+        log_probs = []
+        for answer, wanted in zip(found, ids[first:], strict=True):
             listed = field_of(answer, "completion_probabilities", 0, "top_probs")
             prob = next((entry["prob"] for entry in listed if entry["id"] == wanted), 0.0)
-            total += math.log(prob) if prob > 0 else -math.inf
-        return total
+            log_probs.append(_log(prob))
+        return numbers(log_probs, len(places), "a completion")
 
     async def _forced(self, client: Client, before: list[int], wanted: int) -> float:
         """Return the log-probability that one token follows; it is reported from before the bias that forces it."""
@@ -93,27 +105,40 @@ class LlamaCpp:
         return numbers([step.get("logprob")], 1, "a completion")[0]
 
     async def _complete(self, client: Client, body: dict[str, Any]) -> list[Any]:
-        answer = await client.post("/completion", {**body, **self.extra})
+        answer = await client.post("/completion", with_extra(body, self.extra))
         return answer if isinstance(answer, list) else [answer]
 
-    def _drawn(self, answer: dict[str, Any]) -> Drawn:
+    async def _drawn(self, client: Client, start: Sequence[int], answer: dict[str, Any]) -> Drawn:
         ids = tuple(token_ids(field_of(answer, "tokens")))
-        steps = answer.get("completion_probabilities")
-        if not isinstance(steps, list) or [step.get("id") for step in steps] != list(ids):
-            numbers(steps, len(ids), "a completion")
-            raise ServerError(
-                "the log-probabilities of a completion must be those of its tokens; they are not."
-            )
-        if plain(self.spec):
-            log_probs = numbers([step.get("logprob") for step in steps], len(ids), "a completion")
-        else:
-            probs = numbers([step.get("prob") for step in steps], len(ids), "a completion")
-            log_probs = tuple(math.log(prob) if prob > 0 else -math.inf for prob in probs)
         stop = str(answer.get("stop_type"))
         if stop not in _ENDS:
             raise ServerError(f"a completion must end by eos, word or limit; found {stop!r:.40}.")
+        steps = answer.get("completion_probabilities")
+        steps = steps if isinstance(steps, list) else []
+        # It leaves out the probabilities of as many tokens as it makes of the stop string.
+        n_told = len(steps) if stop == "word" else len(ids)
+        log_probs = self._reported(steps, ids[:n_told]) + await self._steps(client, start, ids, first=n_told)
         text = str(answer.get("content", "")) + str(answer.get("stopping_word") or "")
         return Drawn(ids=ids, log_probs=log_probs, text=text, ended=_ENDS[stop])  # pyright: ignore[reportArgumentType]
+
+    def _reported(self, steps: list[Any], ids: tuple[int, ...]) -> tuple[float, ...]:
+        if plain(self.spec):
+            log_probs = [step.get("logprob") for step in steps]
+        else:
+            log_probs = [_log(step.get("prob")) for step in steps]
+        told = numbers(log_probs, len(ids), "a completion")
+        if [step.get("id") for step in steps] != list(ids):
+            raise ServerError(
+                "the log-probabilities of a completion must be those of its tokens; they are not."
+            )
+        return told
+
+
+def _log(prob: Any) -> float | None:
+    """Return the log of a probability, None of anything else."""
+    if isinstance(prob, bool) or not isinstance(prob, int | float):
+        return None
+    return math.log(prob) if prob > 0 else -math.inf
 
 
 def _settings(spec: SamplingSpec) -> dict[str, Any]:

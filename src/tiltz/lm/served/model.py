@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tiltz.errors import InputError, ServerError
+from tiltz.lm.calls import check_pairs, streams_of
 from tiltz.lm.protocol import Completion, Prompt, Streams
 from tiltz.lm.served.client import Access, Client, connected, every, finished
 from tiltz.lm.served.connect import dialect_of
 from tiltz.lm.served.dialect import Dialect, Drawn
-from tiltz.lm.served.tokenizer import Tokenizer
 from tiltz.lm.spec import SamplingSpec
-from tiltz.lm.whole import outcome_of
+from tiltz.lm.tokenizer import Tokenizer
+from tiltz.lm.whole import can_be_drawn, outcome_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -101,12 +102,7 @@ class ServedModel:
         ServerError
             If the server does not answer as it must, when no repetition is left.
         """
-        streams = rng.spawn(len(prompts)) if isinstance(rng, np.random.Generator) else list(rng)
-        if len(streams) != len(prompts):
-            raise InputError(
-                f"there must be one generator, or one for each of the {len(prompts)} prompts; found {len(streams)}."
-            )
-        seeds = [stream.integers(_SEEDS, size=n) for stream in streams]
+        seeds = [stream.integers(_SEEDS, size=n) for stream in streams_of(rng, prompts)]
         return finished(lambda: self._sample(list(zip(prompts, seeds, strict=True))))
 
     def log_prob(self, prompts: Sequence[Prompt], completions: Sequence[Any]) -> Floats:
@@ -131,10 +127,7 @@ class ServedModel:
         ServerError
             If the server does not answer as it must.
         """
-        if len(prompts) != len(completions):
-            raise InputError(
-                f"there must be one prompt for each completion; found {len(prompts)} and {len(completions)}."
-            )
+        check_pairs(prompts, completions)
         ids = [self._outcome(completion) for completion in completions]
         return np.array(finished(lambda: self._score(list(prompts), ids)), dtype=np.float64)
 
@@ -169,6 +162,8 @@ class ServedModel:
         async with connected(self.access) as client:
             dialect = await self._of(client)
             try:
+                if jobs:
+                    await dialect.check(client, await self._encode(client, dialect, jobs[0][0]))
                 return await every(jobs, draw, self.access.concurrency)
             except ServerError as reason:
                 raise ServerError(
@@ -209,6 +204,12 @@ class ServedModel:
             )
         text = drawn.text
         if self.tokenizer is not None:
+            if drawn.ended == "end" and drawn.ids[-1] != self.tokenizer.end_id:
+                raise ServerError(
+                    f"a completion that ends must end with the end token of the tokenizer ({self.tokenizer.end_id}); "
+                    f"the server ended one with {drawn.ids[-1]}. The tokenizer may not be the model's own, or the "
+                    "server may have other end tokens from the model's generation_config.json."
+                )
             text = self.tokenizer.decode(drawn.ids[:-1] if drawn.ended == "end" else drawn.ids)
         return Completion(ids=drawn.ids, text=text, log_prob=float(sum(drawn.log_probs)), ended=drawn.ended)
 
@@ -225,16 +226,17 @@ class ServedModel:
             start = dict(zip(distinct, found, strict=True))
 
             async def score(i: int) -> float:
-                if self._impossible(ids[i]):
+                if not self._possible(ids[i]):
                     return -np.inf
                 return await dialect.score(client, start[names[i]], ids[i])
 
             return await every(list(range(len(ids))), score, self.access.concurrency)
 
-    def _impossible(self, ids: Sequence[int]) -> bool:
-        """Whether it is too long, or goes on after its end."""
-        after_end = self.tokenizer is not None and self.tokenizer.end_id in ids[:-1]
-        return after_end or len(ids) > self.spec.max_tokens
+    def _possible(self, ids: tuple[int, ...]) -> bool:
+        """Whether it is not too long, and as far as can be told without a tokenizer does not go on after its end."""
+        if self.tokenizer is None:
+            return len(ids) <= self.spec.max_tokens
+        return can_be_drawn(ids, _Tokens(spec=self.spec, tokenizer=self.tokenizer))
 
     def _outcome(self, completion: Any) -> tuple[int, ...]:
         """Return the ids of a whole outcome, as far as can be told without a tokenizer."""

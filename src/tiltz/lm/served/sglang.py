@@ -8,8 +8,8 @@ from typing import Any
 from tiltz.errors import InputError, ServerError
 from tiltz.lm.protocol import Prompt
 from tiltz.lm.served.client import Client
-from tiltz.lm.served.dialect import Drawn, Served, field_of, numbers, plain, token_ids
-from tiltz.lm.served.reported import check_reported
+from tiltz.lm.served.dialect import Drawn, Served, field_of, numbers, plain, token_ids, with_extra
+from tiltz.lm.served.reported import check_reported_by_sglang
 from tiltz.lm.spec import SamplingSpec
 
 _MOST = 256  # completions of one request
@@ -47,13 +47,16 @@ class SgLang:
         answer = await client.post("/tokenize", {"model": self.model, "prompt": prompt})
         return token_ids(field_of(answer, "tokens"))
 
-    async def draw(self, client: Client, start: Sequence[int], n: int, seed: int) -> list[Drawn]:
-        """Draw; a seed goes only with single completions, for those of one request would all be the same."""
+    async def check(self, client: Client, start: Sequence[int]) -> None:
+        """Find out whether log-probabilities are of what is drawn from."""
         if not self.checked:
-            await check_reported(
-                self.spec, lambda spec, k: self._draw(client, spec, start, k, None), self.kind
+            await check_reported_by_sglang(
+                self.spec, lambda spec, k: self._draw(client, spec, start, k, None)
             )
             self.checked = True
+
+    async def draw(self, client: Client, start: Sequence[int], n: int, seed: int) -> list[Drawn]:
+        """Draw; a seed goes only with single completions, for those of one request would all be the same."""
         return await self._draw(client, self.spec, start, n, seed if n == 1 else None)
 
     async def _draw(
@@ -62,11 +65,11 @@ class SgLang:
         sampling = {
             **_NEUTRAL, "temperature": spec.temperature, "top_p": spec.top_p, "top_k": spec.top_k or -1,
             "min_p": spec.min_p, "max_new_tokens": spec.max_tokens, "stop": list(spec.stop), "n": n,
-            "no_stop_trim": True, **({} if seed is None else {"sampling_seed": seed}), **self.extra,
+            "no_stop_trim": True, **({} if seed is None else {"sampling_seed": seed}),
         }  # fmt: skip
         body = {
             "input_ids": list(start),
-            "sampling_params": sampling,
+            "sampling_params": with_extra(sampling, self.extra),
             "return_logprob": True,
             "stream": False,
         }
@@ -82,7 +85,9 @@ class SgLang:
             )
         body = {
             "input_ids": [*start, *ids], "return_logprob": True, "logprob_start_len": 0, "stream": False,
-            "sampling_params": {**_NEUTRAL, "temperature": 1.0, "max_new_tokens": 1, **self.extra},
+            "sampling_params": with_extra(
+                {**_NEUTRAL, "temperature": 1.0, "max_new_tokens": 1}, self.extra
+            ),
         }  # fmt: skip
         answer = await client.post("/generate", body)
         steps = field_of(answer, "meta_info", "input_token_logprobs")[-len(ids) :]
@@ -103,7 +108,12 @@ def _drawn(answer: dict[str, Any]) -> Drawn:
     why = field_of(meta, "finish_reason", "type")
     if why not in ("stop", "length"):
         raise ServerError(f"a completion must end by stop or length; found {why!r:.40}.")
-    stopped = isinstance(meta["finish_reason"].get("matched"), str)
+    matched = meta["finish_reason"].get("matched")
     text = str(answer.get("text", ""))
-    ended = "length" if why == "length" else "stop" if stopped else "end"
+    ended = "length" if why == "length" else "stop" if isinstance(matched, str) else "end"
+    if ended == "end" and isinstance(matched, int) and matched != ids[-1]:
+        raise ServerError(
+            f"a completion that ends must have its end token last; the server says that it ended with {matched}, and "
+            f"its last token is {ids[-1]}."
+        )
     return Drawn(ids=tuple(ids), log_probs=log_probs, text=text, ended=ended)

@@ -1,4 +1,4 @@
-"""Tokenizers on this side of the connection, for servers that take tokens and whose own are not enough."""
+"""Tokenizers: what makes tokens of prompts and of completions, and texts of tokens."""
 
 from __future__ import annotations
 
@@ -73,9 +73,12 @@ class TransformersTokenizer:
                 prompt, add_generation_prompt=True, tokenize=True, return_dict=False
             )
             return [int(i) for i in ids]
-        ids = list(self.tokenizer(prompt, add_special_tokens=True)["input_ids"])
+        ids = self.tokenizer(prompt, add_special_tokens=True)["input_ids"]
         # A tokenizer that closes a text with its end token means a whole text, and this is the beginning of one.
-        return ids[:-1] if len(ids) > 1 and ids[-1] == self.end_id else ids
+        if ids and ids[-1] == self.end_id:
+            ids = ids[:-1]
+        first = self.tokenizer.bos_token_id
+        return list(ids) if ids else [self.end_id if first is None else int(first)]
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a completion's text, without the end token."""
