@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tiltz.errors import InputError
-from tiltz.lm.following import Following
 from tiltz.lm.calls import check_pairs, streams_of
+from tiltz.lm.following import Following
 from tiltz.lm.protocol import Completion, Prompt, Streams
 from tiltz.lm.spec import SamplingSpec
 from tiltz.lm.whole import can_be_drawn, end_of, outcome_of
