@@ -175,8 +175,9 @@ def _policy_table(found: list[_Found]) -> str:
     for part in found:
         whole = part.audit.overall
         shown = (whole.reference_reward, whole.reward, whole.kl, whole.achieved, whole.ceiling)
-        share = [f"{100 * x:.0f}" for x in (whole.share.value, whole.share.lo, whole.share.hi)]
-        collected = f"{share[0]}% [{share[1]}, {share[2]}]"
+        lo, hi = 100 * whole.share.lo, 100 * whole.share.hi
+        limits = f"[{lo:.0f}, {hi:.0f}]" if np.isfinite(hi - lo) else "[-, -]"
+        collected = f"{100 * whole.share.value:.0f}% {limits}"
         lines.append([part.kind.name, *(number(q.value, 3) for q in shown), collected, whole.verdict])
     return table(headers, lines, right=range(1, 7))
 

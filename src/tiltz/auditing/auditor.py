@@ -93,7 +93,7 @@ def audit(
     ... )
     >>> found = tiltz.audit(policy, 0.5, reference=reference)
     >>> found.overall.verdict, round(found.overall.ceiling.value, 4)
-    ('near its optimum', 0.5349)
+    ('near its optimum', 0.5352)
     """
     beta = _one_beta(beta)
     checked_level(level)
