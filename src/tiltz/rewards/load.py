@@ -45,7 +45,7 @@ def load(name: str, **options: Any) -> Reward:
     --------
     >>> load("tiltz.rewards.protocol:no_such")
     Traceback (most recent call last):
-    tiltz.errors.InputError: the module tiltz.rewards.protocol must have a function no_such; found name_of, range_of, values_of.
+    tiltz.errors.InputError: the module tiltz.rewards.protocol must have a function no_such; found name_of, ...
     """
     kind, _, rest = name.partition(":")
     if name == "tiny" and not options:
