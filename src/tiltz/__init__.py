@@ -21,11 +21,13 @@ from tiltz.inference import (
     Estimate,
     Monitor,
     Overall,
+    Sandwich,
     States,
     bridge,
     contributions,
     estimate,
     mbar,
+    sandwich,
 )
 from tiltz.logspace import log_partition, normalize, tilted_log_prob
 from tiltz.outcomes import Outcomes
@@ -51,6 +53,7 @@ __all__ = [
     "Outcomes",
     "Overall",
     "SamplesNeeded",
+    "Sandwich",
     "States",
     "Sweep",
     "Tilted",
@@ -73,6 +76,7 @@ __all__ = [
     "read",
     "rollout",
     "samples_needed",
+    "sandwich",
     "smallest_beta",
     "sum_over",
     "sweep",

@@ -113,15 +113,29 @@ def hall(moments: Moments, *, level: float) -> tuple[Floats, Floats]:
     """
     quantile = normal_quantile(level)
     root = np.sqrt(moments.n)
+    skewness = moments.skewness / root
     known = (moments.relative_sd > 0) & (moments.n > 1) & np.isfinite(moments.log_mean)
     limits = []
     for end in (quantile, -quantile):
-        y = end - moments.skewness / (6 * root)
-        c = np.cbrt(1 + moments.skewness * y / root)
-        t = 3 * y / (c * c + c + 1)  # (c - 1) 3 sqrt(n) / g, without cancellation where g is small
+        t = studentized(skewness, end)
         with np.errstate(divide="ignore", invalid="ignore"):
             limits.append(moments.log_mean + np.log1p(np.maximum(-moments.relative_sd * t / root, -1.0)))
     return np.where(known, limits[0], -np.inf), np.where(known, limits[1], np.inf)
+
+
+def studentized(skewness: Floats | float, end: float) -> Floats:
+    """Return where Hall's cubic reaches a quantile: by how many standard errors a limit lies below the mean.
+
+    Parameters
+    ----------
+    skewness : array or float
+        Of the mean: that of one sample over the root of n.
+    end : float
+        Quantile of a standardized mean without skewness.
+    """
+    y = end - skewness / 6
+    c = np.cbrt(1 + skewness * y)
+    return 3 * y / (c * c + c + 1)  # (c - 1) 3 / skewness, without cancellation where that is small
 
 
 def _shape(relative: RelativeWeights) -> tuple[Floats, Floats]:
