@@ -133,7 +133,7 @@ def test_a_temperature_that_was_left_out_is_refused(tiltz, files, models, shown_
         files(policy=rows, policy_says={"ref_id": json.dumps(cold.ref_id)})
         words += ["--score-policy", "tiny:policy"]
         check = "log_policy scored again by tiny:policy"
-    done = tiltz(*words)
+    done = tiltz(*words, code=2)
     assert statuses(done)[check] == "failed"
     assert done.json()["overall"]["verdict"] == "refused"
     assert done.json()["overall"]["gap"]["hi"] == "inf"
@@ -151,10 +151,10 @@ def test_log_probs_without_the_end_token_are_refused(tiltz, files, models):
     assert statuses(tiltz(*words))["log-probabilities per token of the policy"] == "passed"
     short = [values[:-1] for values in each]
     files(policy={"log_policy_tokens": short, "log_policy": [sum(values) for values in short]})
-    done = tiltz(*words)
+    done = tiltz(*words, code=2)
     assert statuses(done)["log-probabilities per token of the policy"] == "failed"
     assert done.json()["overall"]["verdict"] == "refused"
-    scored = tiltz(*words, "--score-policy", "tiny:policy")
+    scored = tiltz(*words, "--score-policy", "tiny:policy", code=2)
     assert statuses(scored)["log_policy scored again by tiny:policy"] == "failed"
 
 
@@ -165,7 +165,7 @@ def test_repeats_that_disagree(tiltz, files):
     i = next(i for i in range(1, N) if ids[i] in ids[:i])
     again[i] -= 0.5
     files(policy={"log_policy": again})
-    done = tiltz("audit", "policy.parquet", "--beta", 0.5, "--json")
+    done = tiltz("audit", "policy.parquet", "--beta", 0.5, "--json", code=2)
     assert statuses(done)["repeated completions of the policy"] == "failed"
 
 
@@ -173,6 +173,7 @@ def test_repeats_that_disagree(tiltz, files):
     ("changed", "words", "message"),
     [
         ({"log_policy": None}, (), "needs log_policy"),
+        ({"log_proposal": [-1.0] * 2 * N}, (), "differs from log_policy by up to"),
         ({"log_ref": [0.5] * 2 * N}, (), "at most 0"),
         ({"log_ref": ["x"] * 2 * N}, (), "one number per row"),
         ({"beta": [0.1] * 2 * N, "weight": [0.5] * 2 * N}, (), "resampled"),

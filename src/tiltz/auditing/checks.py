@@ -134,6 +134,8 @@ def _calibration(batches: Sequence[Batch]) -> Check:
                 n = int(some.sum())
                 if n > 1:
                     variance[k] += n * terms[:, some].var(axis=1, ddof=1).sum()
+                else:  # a single row shows no spread; its square is no less on average
+                    variance[k] += np.sum(terms[:, some] ** 2)
     if bridging < _ENOUGH:
         text = f"{number(bridging, 2)} rows may have come from either; {_ENOUGH:g} are needed"
         return Check(name=name, status="not checkable", text=text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 NEAR_SHARE, NEAR_NATS = 0.9, 0.1
@@ -32,8 +33,8 @@ def verdict(limits: Mapping[str, Interval], beta: float) -> str:
         return OVER
     if limits["share"][0] >= NEAR_SHARE or limits["gap"][1] <= NEAR_NATS * beta:
         return NEAR
-    low = limits["gap"][0]
-    off = low > NEAR_NATS * beta or (low > 0 and limits["share"][1] < NEAR_SHARE)
+    most_collected = limits["share"][1]  # infinite where it is not known
+    off = limits["gap"][0] > NEAR_NATS * beta and (most_collected < NEAR_SHARE or most_collected == math.inf)
     if off and limits["excess"][1] < 0:
         return UNDER
     if off and limits["excess"][0] > 0:

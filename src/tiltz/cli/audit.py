@@ -67,6 +67,7 @@ def audit(
       tiltz audit policy.parquet --reference reference.parquet --beta 0.1
       tiltz audit policy/ --reference base/ --score-policy hf:tuned --score-reference hf:base --beta 0.1
     """
+    from tiltz.auditing.verdicts import REFUSED
     from tiltz.rollouts.audited import read_audited
 
     if drawn_from == "reference":
@@ -98,6 +99,8 @@ def audit(
     )
     if as_json and output is not None:
         session.write(_flat(columns), output)
+    if result.overall.verdict == REFUSED:
+        raise click.exceptions.Exit(2)
 
 
 def _flat(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:

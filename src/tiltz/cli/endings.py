@@ -38,7 +38,7 @@ def exit_code(run: Callable[[], object]) -> int:
 
 def _exit_code(run: Callable[[], object], received: list[int]) -> int:
     try:
-        run()
+        ended = run()
     except click.ClickException as refusal:
         refusal.show()
         return refusal.exit_code
@@ -51,7 +51,7 @@ def _exit_code(run: Callable[[], object], received: list[int]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Aborted!", err=True)
         return SIGNALLED + received[-1]
-    return 0
+    return ended if isinstance(ended, int) else 0  # click returns the code of its Exit
 
 
 def _say(reason: str) -> None:

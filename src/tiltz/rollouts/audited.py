@@ -131,7 +131,22 @@ def _opened(name: str, path: PathLike | Sequence[PathLike], reading: Mapping[str
     if name == "policy" and "log_policy" not in columns and "log_proposal" in columns:
         columns["log_policy"] = columns["log_proposal"]
     columns = {word: values for word, values in columns.items() if values is not None}
+    _refuse_other_sampler(source, columns, "log_policy" if name == "policy" else "log_ref")
     return _File(name=name, table=table, columns=columns, settings=_said(source.metadata))
+
+
+def _refuse_other_sampler(source: Rollouts, columns: Mapping[str, Any], own: str) -> None:
+    """Refuse rows that, by their own ``log_proposal``, neither the policy nor the reference drew."""
+    if own not in columns or "log_proposal" not in columns:
+        return
+    with np.errstate(invalid="ignore"):
+        apart = float(np.nan_to_num(np.abs(columns["log_proposal"] - columns[own])).max(initial=0.0))
+    if apart > _SAME:
+        raise LayoutError(
+            "an audit is about rows that the policy drew, beside rows that the reference drew; log_proposal, which "
+            f"says what drew those of {source.files[0]!r}, differs from {own} by up to {apart:.3g} nats. Give rows "
+            f"that were drawn as {own} says, or remove log_proposal if it is wrong."
+        )
 
 
 def _column(source: Rollouts, word: str) -> np.ndarray | list[Any]:

@@ -106,7 +106,7 @@ def _number_of_repeats(
         if not seen[outcome]:
             seen[outcome], seen_mass[prompt] = True, seen_mass[prompt] + prob[i]
     text = f"{int(repeat.sum()):,} repeats, {before.sum():.4g} expected"
-    if seen_mass.max() > 1 + 1e-6:
+    if seen_mass.max() > math.exp(_SAME):
         text = f"the probabilities of distinct completions of one prompt sum to {seen_mass.max():.4g}"
         return Check(name=name, status="failed", text=text)
     before = np.clip(before, 0.0, 1.0)
