@@ -19,12 +19,12 @@ MASS_TOLERANCE = 1e-9
 """How far the reference mass of a complete table may be from 1 without ``renormalise``."""
 
 
-def checked_range(reward_range: Sequence[float]) -> tuple[float, float]:
-    """Return a declared reward range, or refuse it."""
-    what = "reward_range must be (lowest, highest), both finite, lowest first"
-    found = _numbers(reward_range, what)
+def checked_range(declared: Sequence[float], name: str = "reward_range") -> tuple[float, float]:
+    """Return a declared range, or refuse it."""
+    what = f"{name} must be (lowest, highest), both finite, lowest first"
+    found = _numbers(declared, what)
     if len(found) != 2 or not -math.inf < found[0] <= found[1] < math.inf:
-        raise InputError(f"{what}; found {reward_range!r}.")
+        raise InputError(f"{what}; found {declared!r}.")
     return found[0], found[1]
 
 

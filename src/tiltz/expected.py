@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tiltz.checks import as_floats, refuse
+from tiltz.checks import as_floats, checked_range, refuse
 from tiltz.errors import InputError
 from tiltz.inference.cells import flag_sets
 from tiltz.inference.controls import Controls, controls_of
@@ -144,6 +144,7 @@ def expect(
         raise InputError(
             "a mean under the tilted policy needs the values of all outcomes, or of samples; this table is partial."
         )
+    value_range = None if value_range is None else checked_range(value_range, "value_range")
     rows = _checked_values(outcomes, values, value_range)
     weights = _Weights(outcomes, betas)
     value, error = weights.mean_and_error(rows)

@@ -109,6 +109,8 @@ def test_values_that_do_not_fit_are_refused():
         ([1.0, 2.0], {}, "one number for each of the 4 rows; found 2"),
         ([1.0, 2.0, np.nan, 0.0], {}, "found nan in row 2, prompt 1"),
         ([1.0, 2.0, 3.0, 0.0], {"value_range": (0, 2)}, "found 3 in row 2"),
+        ([1.0, 2.0, 3.0, 0.0], {"value_range": (np.nan, np.nan)}, "value_range must be"),
+        ([1.0, 2.0, 3.0, 0.0], {"value_range": (1, 0)}, "value_range must be"),
         (["a"] * 4, {}, "values must hold numbers"),
     ]:
         with pytest.raises(InputError, match=message):

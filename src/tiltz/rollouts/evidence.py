@@ -74,7 +74,8 @@ def _repeats(name: str, outcomes: np.ndarray | None, scores: Mapping[str, np.nda
         last = np.full(len(first), np.inf)
         np.maximum.at(first, outcomes, values)
         np.minimum.at(last, outcomes, values)
-        apart = np.where(first == last, 0.0, first - last) / (1 + 0.05 * np.abs(np.nan_to_num(first)))
+        with np.errstate(invalid="ignore"):  # two that are both -inf are the same
+            apart = np.where(first == last, 0.0, first - last) / (1 + 0.05 * np.abs(np.nan_to_num(first)))
         if apart.max() > worst:
             worst, where = float(apart.max()), word
     status = "failed" if worst > _SAME else "passed"
