@@ -43,6 +43,21 @@ def tiltz(tmp_path: Path) -> Callable[..., Done]:
 
 
 @pytest.fixture
+def killed(tmp_path: Path) -> Callable[..., None]:
+    """Start the installed command in the same folder, and kill it once ``when``, given the process, returns."""
+
+    def run(*words: object, when: Callable[[Any], None]) -> None:
+        process = subprocess.Popen(
+            [TILTZ, *map(str, words)], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        when(process)
+        process.kill()
+        process.wait()
+
+    return run
+
+
+@pytest.fixture
 def rollouts(tmp_path: Path) -> Path:
     """Three prompts with 8, 8 and 4 rollouts, interleaved."""
     rows = [{"prompt": f"p{i % 2}", "completion": f"c{i}", "reward": float(i % 4 == 1)} for i in range(16)]

@@ -190,7 +190,7 @@ def test_messages(tiltz, files, changed, words, message):
 
 def test_honest_repeats_are_rarely_accused():
     """The betting test on draws from known laws: at most one in a thousand, and a wrong temperature is seen."""
-    from tiltz.rollouts.evidence import checks_of_rows
+    from tiltz.rollouts.row_checks import checks_of_rows
 
     def status(drawn, said, seed):
         rows = draws(drawn, 60, np.random.default_rng(seed)).reshape(-1)

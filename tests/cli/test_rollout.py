@@ -259,20 +259,14 @@ def test_a_folder_is_read_while_it_grows(prompts, tmp_path):
     [(["-n", 400], 10), (["--until-width", 1.5, "--beta", 0.2, "--at-most", 200], 3)],
     ids=["fixed", "until-width"],
 )
-def test_killed_at_any_moment_it_goes_on_to_the_same_end(tiltz, prompts, tmp_path, options, kills):
+def test_killed_at_any_moment_it_goes_on_to_the_same_end(tiltz, killed, prompts, tmp_path, options, kills):
     command = ["rollout", prompts, "--reward", "rewards.py:words", *options, "--batch-prompts", 1]
     begun = time.monotonic()
     tiltz(*command, "-o", "whole")
     seconds = time.monotonic() - begun
     rng = random.Random(0)
     for _ in range(kills):
-        process = subprocess.Popen(
-            [TILTZ, *map(str, command), "-o", "killed"],
-            cwd=tmp_path, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        time.sleep(rng.uniform(0.3, 1.0) * seconds)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        killed(*command, "-o", "killed", when=lambda process: time.sleep(rng.uniform(0.3, 1.0) * seconds))
     tiltz(*command, "-o", "killed")
     assert written(tmp_path / "killed") == written(tmp_path / "whole")
     left = {path.name for path in (tmp_path / "killed").iterdir()}

@@ -1,19 +1,15 @@
 """tiltz rollout through transformers, killed and resumed."""
 
-import os
-import signal
-import subprocess
 import time
 
 import duckdb
 import pytest
 
-from tests.cli.conftest import TILTZ
 from tiltz.lm.load import EMBEDDED
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_it_goes_on_to_the_same_end(tiltz, tmp_path):
+def test_killed_at_any_moment_it_goes_on_to_the_same_end(tiltz, killed, tmp_path):
     prompts = "".join(
         f"what is {a} plus {b} ? ->\n" for a in ("two", "three") for b in ("four", "five", "six")
     )
@@ -27,17 +23,18 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_end(tiltz, tmp_path):
         "-n", 400, "--batch-prompts", 1, "--max-tokens", 24,
     ]  # fmt: skip
     tiltz(*command, "-o", "whole")
-    killed = tmp_path / "killed"
+
+    def shards():
+        return list((tmp_path / "killed").glob("part-*.parquet"))
+
     for n_shards in (1, 2, 4):
-        process = subprocess.Popen(
-            [TILTZ, *map(str, command), "-o", "killed"],
-            cwd=tmp_path, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        while process.poll() is None and len(list(killed.glob("part-*.parquet"))) < n_shards:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert n_shards <= len(list(killed.glob("part-*.parquet"))) < 6
+
+        def so_many(process, n_shards=n_shards):
+            while process.poll() is None and len(shards()) < n_shards:
+                time.sleep(0.01)
+
+        killed(*command, "-o", "killed", when=so_many)
+        assert n_shards <= len(shards()) < 6
     assert "were there" in tiltz(*command, "-o", "killed").out
     written = [
         duckdb.sql(f"SELECT * EXCLUDE log_ref, log_ref FROM '{tmp_path}/{name}/part-*.parquet'").fetchall()

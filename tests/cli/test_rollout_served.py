@@ -1,16 +1,12 @@
 """tiltz rollout from a model behind a server: killed at any moment it goes on to the same rows."""
 
 import json
-import os
 import random
-import signal
-import subprocess
 import time
 from collections import Counter
 
 import duckdb
 
-from tests.cli.conftest import TILTZ
 from tests.unit.lm.llama_server import llama_server as llama_server
 
 N, N_KILLS = 10, 5
@@ -18,7 +14,7 @@ PROMPTS = [f" what is {a} plus {b} ? ->" for a in ("two", "three", "four") for b
 REWARD = "def words(completions, **columns):\n    return [float(len(text.split())) for text in completions]\n"
 
 
-def test_killed_at_any_moment_it_goes_on_to_the_same_rows(tiltz, tmp_path, llama_server):
+def test_killed_at_any_moment_it_goes_on_to_the_same_rows(tiltz, killed, tmp_path, llama_server):
     (tmp_path / "rewards.py").write_text(REWARD, encoding="utf-8")
     rows = [{"prompt_id": f"p{i}", "prompt": prompt} for i, prompt in enumerate(PROMPTS)]
     (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
@@ -31,13 +27,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_rows(tiltz, tmp_path, llama
     seconds = time.monotonic() - begun
     rng = random.Random(0)
     for _ in range(N_KILLS):
-        process = subprocess.Popen(
-            [TILTZ, *map(str, command), "-o", "killed"],
-            cwd=tmp_path, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        time.sleep(rng.uniform(0.4, 0.7) * seconds)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        killed(*command, "-o", "killed", when=lambda process: time.sleep(rng.uniform(0.4, 0.7) * seconds))
     before = len(keys(tmp_path / "killed"))
     done = tiltz(*command, "-o", "killed", "--json").json()
     assert done["n_rows"] == before + done["n_new"] == N * len(PROMPTS)

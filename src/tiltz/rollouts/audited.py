@@ -15,15 +15,14 @@ from tiltz.files import identifier
 from tiltz.files.names import PathLike
 from tiltz.files.table import POSITION
 from tiltz.outcomes import Outcomes
-from tiltz.rollouts import evidence
 from tiltz.rollouts.reading import read
+from tiltz.rollouts.row_checks import SAME, checks_of_rows
 from tiltz.rollouts.source import Rollouts
 
 _SPEC = ("temperature", "top_k", "top_p", "min_p", "max_tokens", "stop")
 _WORDS = ("log_ref", "log_policy", "log_proposal", "completion_ids", "completion", "prompt")
 _TOKENS = {"log_ref": "log_ref_tokens", "log_policy": "log_policy_tokens"}
 _ROUNDING = 1e-6
-_SAME = 0.02  # nats: single precision, another batch or another library
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +95,7 @@ def read_audited(
     for word in ("log_policy", "log_ref"):
         _require(own, word)
     for file in files:
-        checks += evidence.checks_of_rows(
+        checks += checks_of_rows(
             file.name,
             file.table.groups.of_row,
             file.columns,
@@ -141,7 +140,7 @@ def _refuse_other_sampler(source: Rollouts, columns: Mapping[str, Any], own: str
         return
     with np.errstate(invalid="ignore"):
         apart = float(np.nan_to_num(np.abs(columns["log_proposal"] - columns[own])).max(initial=0.0))
-    if apart > _SAME:
+    if apart > SAME:
         raise LayoutError(
             "an audit is about rows that the policy drew, beside rows that the reference drew; log_proposal, which "
             f"says what drew those of {source.files[0]!r}, differs from {own} by up to {apart:.3g} nats. Give rows "
@@ -254,7 +253,7 @@ def _scored(files: Sequence[_File], word: str, name: str) -> Check:
     check = f"{word} scored again by {name}"
     if not compared:
         return Check(name=check, status="not checkable", text="the files hold no such scores to compare with")
-    status = "failed" if apart > _SAME else "passed"
+    status = "failed" if apart > SAME else "passed"
     return Check(name=check, status=status, text=f"largest difference {apart:.3g} nats, of {compared:,} rows")
 
 

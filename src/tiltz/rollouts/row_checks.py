@@ -14,7 +14,8 @@ ALARM = 1e-3
 """How often honest rows are accused by their number of repeats."""
 _BETS = (-2.0, -1.0, -0.5, -0.25, 0.25, 0.5, 1.0, 2.0)
 _ENOUGH = 5.0  # expected repeats that a wrong temperature would change
-_SAME = 0.02  # nats
+SAME = 0.02
+"""Nats by which scores of one completion may differ: single precision, another batch or another library."""
 
 
 def checks_of_rows(
@@ -78,10 +79,10 @@ def _repeats(name: str, outcomes: np.ndarray | None, scores: Mapping[str, np.nda
             apart = np.where(first == last, 0.0, first - last) / (1 + 0.05 * np.abs(np.nan_to_num(first)))
         if apart.max() > worst:
             worst, where = float(apart.max()), word
-    status = "failed" if worst > _SAME else "passed"
+    status = "failed" if worst > SAME else "passed"
     text = (
         f"{where} of the same tokens differs by up to {worst:.3g} nats"
-        if worst > _SAME
+        if worst > SAME
         else f"{again:,} agree"
     )
     return Check(name=name, status=status, text=text)
@@ -107,7 +108,7 @@ def _number_of_repeats(
         if not seen[outcome]:
             seen[outcome], seen_mass[prompt] = True, seen_mass[prompt] + prob[i]
     text = f"{int(repeat.sum()):,} repeats, {before.sum():.4g} expected"
-    if seen_mass.max() > math.exp(_SAME):
+    if seen_mass.max() > math.exp(SAME):
         text = f"the probabilities of distinct completions of one prompt sum to {seen_mass.max():.4g}"
         return Check(name=name, status="failed", text=text)
     before = np.clip(before, 0.0, 1.0)
@@ -145,7 +146,7 @@ def _per_token(name: str, columns: Mapping[str, Any], tokens: Mapping[str, str])
                 return Check(name=name, status="failed", text=text)
         sums = np.array([math.fsum(values or ()) for values in lists])
         off = np.abs(sums - columns[word]) / (1 + 0.05 * np.abs(columns[word]))
-        if not float(np.max(off)) <= _SAME:
+        if not float(np.max(off)) <= SAME:
             i = int(np.argmax(off))
             text = f"{column} sums to {sums[i]:.6g}, and {word} is {columns[word][i]:.6g}, in row {i}"
             return Check(name=name, status="failed", text=text)
